@@ -1,0 +1,63 @@
+"""The resource: typed spec and status of a ModelDeployment, and the CRD generated from them.
+
+First in the flow: every other room speaks in these types. Nothing here does I/O.
+"""
+
+from slipway.api.conditions import ConditionStatus, ConditionType, Reason
+from slipway.api.resource import CATEGORIES, GROUP, KIND, PLURAL, SHORT_NAMES, SINGULAR, VERSION, ModelDeployment
+from slipway.api.spec import (
+    Autoscaling,
+    AutoscalingMetric,
+    Batching,
+    Gpu,
+    ModelDeploymentSpec,
+    ModelSource,
+    PodTemplate,
+    Resources,
+    Rollout,
+    RolloutStrategy,
+    Runtime,
+    Warmup,
+)
+from slipway.api.status import (
+    Condition,
+    Endpoints,
+    ModelDeploymentStatus,
+    PodState,
+    PodStatus,
+    RevisionStatus,
+    Verdict,
+)
+
+__all__ = [
+    "CATEGORIES",
+    "GROUP",
+    "KIND",
+    "PLURAL",
+    "SHORT_NAMES",
+    "SINGULAR",
+    "VERSION",
+    "Autoscaling",
+    "AutoscalingMetric",
+    "Batching",
+    "Condition",
+    "ConditionStatus",
+    "ConditionType",
+    "Endpoints",
+    "Gpu",
+    "ModelDeployment",
+    "ModelDeploymentSpec",
+    "ModelDeploymentStatus",
+    "ModelSource",
+    "PodState",
+    "PodStatus",
+    "PodTemplate",
+    "Reason",
+    "Resources",
+    "RevisionStatus",
+    "Rollout",
+    "RolloutStrategy",
+    "Runtime",
+    "Verdict",
+    "Warmup",
+]

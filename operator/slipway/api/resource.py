@@ -1,0 +1,44 @@
+"""The resource as a whole: its names, and how a body read from the API server becomes a typed spec."""
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from slipway.api.spec import ModelDeploymentSpec
+
+GROUP = "serving.slipway.dev"
+VERSION = "v1alpha1"
+KIND = "ModelDeployment"
+PLURAL = "modeldeployments"
+SINGULAR = "modeldeployment"
+SHORT_NAMES = ("mdep",)
+CATEGORIES = ("all", "slipway")
+MAX_NAME_LENGTH = 52
+"""Children are called NAME-headless (a Service: 63 characters at most) and NAME-N."""
+NAME_PATTERN = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
+
+
+class ModelDeployment:
+    """Constants and parsing of the resource; its parts are pydantic models, the body stays JSON."""
+
+    api_version = f"{GROUP}/{VERSION}"
+
+    @staticmethod
+    def parse_spec(body: dict[str, Any]) -> ModelDeploymentSpec:
+        """Return the typed spec of a resource body.
+
+        Raises:
+            ValueError: with one sentence for each thing that is wrong, naming its field.
+        """
+        try:
+            return ModelDeploymentSpec.model_validate(body.get("spec") or {})
+        except ValidationError as error:
+            raise ValueError("; ".join(_sentence(item) for item in error.errors(include_url=False))) from None
+
+
+def _sentence(item: Any) -> str:
+    message = str(item["msg"]).removeprefix("Value error, ")
+    if message.startswith("spec."):
+        return message
+    path = ".".join(str(part) for part in ("spec", *item["loc"]))
+    return f"{path}: {message}"
