@@ -42,6 +42,12 @@ def parse_duration(text: str) -> int:
     return hours * 3600 + minutes * 60 + seconds
 
 
+def _positive_duration(text: str) -> str:
+    if parse_duration(text) == 0:
+        raise ValueError("spec.rollout.progressDeadline must be longer than zero: write it like 90s, 10m or 1h30m")
+    return text
+
+
 class ModelSource(ApiModel):
     """Where the model comes from."""
 
@@ -314,7 +320,7 @@ class Rollout(ApiModel):
     progress_deadline: Annotated[
         str,
         Field(pattern=DURATION_PATTERN, min_length=2, max_length=16),
-        AfterValidator(lambda text: text if parse_duration(text) else text),
+        AfterValidator(_positive_duration),
     ] = "10m"
     """How long a roll-out may stand still before it is reported as failed, such as `90s`, `10m` or `1h30m`."""
     history_limit: Annotated[int, Field(ge=1, le=100)] = 10
