@@ -64,17 +64,22 @@ def validations(*rules: dict[str, str]) -> dict[str, Any]:
 
 
 QUANTITY_PATTERN = (
-    r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$"
+    r"^\+?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$"
 )
 
 
 def _as_text(value: object) -> object:
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 Quantity = Annotated[
     str,
     BeforeValidator(_as_text),
-    Field(pattern=QUANTITY_PATTERN, max_length=64, json_schema_extra={"x-kubernetes-int-or-string": True}),
+    Field(
+        pattern=QUANTITY_PATTERN,
+        max_length=64,
+        # pydantic leaves the pattern out of the JSON schema of a validated type.
+        json_schema_extra={"x-kubernetes-int-or-string": True, "pattern": QUANTITY_PATTERN},
+    ),
 ]
-"""A Kubernetes resource quantity such as `500m`, `2` or `1Gi`; numbers are taken as their text."""
+"""A Kubernetes resource quantity such as `500m`, `2` or `1Gi`; whole numbers are taken as their text."""

@@ -1,5 +1,6 @@
 """The resource as a whole: its names, and how a body read from the API server becomes a typed spec."""
 
+import json
 from typing import Any
 
 from pydantic import ValidationError
@@ -31,7 +32,8 @@ class ModelDeployment:
             ValueError: with one sentence for each thing that is wrong, naming its field.
         """
         try:
-            return ModelDeploymentSpec.model_validate(body.get("spec") or {})
+            # From JSON and strictly: the types that the API server accepts, and no others ("3" is no number).
+            return ModelDeploymentSpec.model_validate_json(json.dumps(body.get("spec") or {}), strict=True)
         except ValidationError as error:
             raise ValueError("; ".join(_sentence(item) for item in error.errors(include_url=False))) from None
 
