@@ -1,0 +1,54 @@
+"""Kubeconfig files, self-contained: the certificates are inside, so that a file can be copied to anywhere.
+
+They are written as JSON, which is YAML too.
+"""
+
+import base64
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster.pki import Pair
+
+
+@dataclass(frozen=True)
+class Access:
+    """How one client reaches an API server: its address, who vouches for it, and the client's own certificate."""
+
+    server: str
+    authority: Path
+    client: Pair
+
+
+def render(access: Access, *, context: str, user: str) -> str:
+    """Text of a kubeconfig with one cluster, one user and one context, which is current."""
+    cluster = {"server": access.server, "certificate-authority-data": _encoded(access.authority)}
+    client = {
+        "client-certificate-data": _encoded(access.client.cert),
+        "client-key-data": _encoded(access.client.key),
+    }
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": context, "cluster": cluster}],
+        "users": [{"name": user, "user": client}],
+        "contexts": [{"name": context, "context": {"cluster": context, "user": user}}],
+        "current-context": context,
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def write(file: Path, access: Access, *, context: str, user: str) -> Path:
+    """Writes a kubeconfig that only its owner can read, in one step; returns `file`."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    scratch = file.with_name(f".{file.name}.new")
+    scratch.unlink(missing_ok=True)
+    with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+        out.write(render(access, context=context, user=user))
+    scratch.replace(file)
+    return file
+
+
+def _encoded(file: Path) -> str:
+    return base64.b64encode(file.read_bytes()).decode()
