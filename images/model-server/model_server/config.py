@@ -1,0 +1,182 @@
+"""What the server was told to do: option checks, the configured models, batching and session settings.
+
+Pure apart from reading the files that flags name. Every refusal is worded as the C++ server words it.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from model_server import textproto
+from model_server.errors import Code, ServingError, invalid_argument
+from model_server.options import Options, schedulable_cpus
+from model_server.protos import config_pb2, model_server_config_pb2
+
+DEFAULT_METRICS_PATH = "/monitoring/prometheus/metrics"
+
+
+@dataclass(frozen=True, slots=True)
+class VersionPolicy:
+    """Which versions to serve: the `latest` highest ones, or all, or exactly `specific`."""
+
+    latest: int = 1
+    everything: bool = False
+    specific: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """One served model."""
+
+    name: str
+    base_path: str
+    policy: VersionPolicy = VersionPolicy()
+    labels: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchingConfig:
+    """BatchingParameters with the C++ server's defaults. Times in microseconds."""
+
+    max_batch_size: int = 1000
+    batch_timeout_micros: int = 0
+    max_enqueued_batches: int = 10
+    num_batch_threads: int = field(default_factory=schedulable_cpus)
+    thread_pool_name: str = "batch_threads"
+    allowed_batch_sizes: tuple[int, ...] = ()
+    pad_variable_length_inputs: bool = False
+    enable_large_batch_splitting: bool = False
+    max_execution_batch_size: int = 1000
+
+
+def check(options: Options) -> None:
+    """Refuse combinations that the C++ server refuses, in its order."""
+    if options.port == 0 and not options.grpc_socket_path:
+        raise invalid_argument(
+            "At least one of server_options.grpc_port or server_options.grpc_socket_path must be set."
+        )
+    if options.use_alts_credentials and options.ssl_config_file:
+        raise invalid_argument("Either use_alts_credentials must be false or ssl_config_file must be empty.")
+    if not options.model_base_path and not options.model_config_file:
+        raise invalid_argument("Both server_options.model_base_path and server_options.model_config_file are empty!")
+    if options.use_alts_credentials:
+        # Going on would mean to serve in plain text what was asked to be protected.
+        raise ServingError(Code.UNIMPLEMENTED, "ALTS credentials are not supported by this server; use ssl_config_file.")
+
+
+def models(options: Options) -> list[ModelConfig]:
+    """The models to serve, from the config file or from --model_name and --model_base_path."""
+    if not options.model_config_file:
+        return [ModelConfig(options.model_name, options.model_base_path)]
+    message = textproto.read(options.model_config_file, model_server_config_pb2.ModelServerConfig())
+    if message.WhichOneof("config") == "custom_model_config":
+        raise ServingError(Code.UNIMPLEMENTED, "custom_model_config is not supported by this server.")
+    listed = [_model(entry) for entry in message.model_config_list.config]
+    for model in listed:
+        if sum(other.name == model.name for other in listed) > 1:
+            raise invalid_argument(f"Illegal to list model {model.name} multiple times in config list")
+    for model in listed:
+        if "://" not in model.base_path and not model.base_path.startswith("/"):
+            raise invalid_argument(
+                f"Expected model {model.name} to have an absolute path or URI; got base_path()={model.base_path}"
+            )
+    return listed
+
+
+def batching(options: Options) -> BatchingConfig | None:
+    """The batching settings, or None where batching is off."""
+    if not options.enable_batching:
+        if options.batching_parameters_file:
+            raise invalid_argument(
+                "server_options.batching_parameters_file is set without setting server_options.enable_batching to true."
+            )
+        return None
+    if not options.batching_parameters_file:
+        return BatchingConfig(thread_pool_name="model_server_batch_threads")
+    return read_batching(options.batching_parameters_file)
+
+
+def read_batching(path: str) -> BatchingConfig:
+    """A BatchingParameters text file, checked."""
+    message = textproto.read(path, textproto.message_class("BatchingParameters")())
+    given: dict[str, Any] = {}
+    for descriptor, value in message.ListFields():
+        if descriptor.name == "allowed_batch_sizes":
+            given[descriptor.name] = tuple(value)
+        else:
+            given[descriptor.name] = getattr(value, "value", value)
+    given.setdefault("max_execution_batch_size", given.get("max_batch_size", 1000))
+    config = BatchingConfig(**given)
+    _check_batching(config)
+    return config
+
+
+def monitoring_path(options: Options) -> str | None:
+    """The path of the Prometheus page, or None where it is off."""
+    if not options.monitoring_config_file:
+        return None
+    message = textproto.read(options.monitoring_config_file, textproto.message_class("MonitoringConfig")())
+    if not message.prometheus_config.enable:
+        return None
+    path: str = message.prometheus_config.path
+    return path or DEFAULT_METRICS_PATH
+
+
+def session_config(options: Options) -> bytes:
+    """The serialized ConfigProto of every session. Flags overwrite the file, even at their defaults, as in C++."""
+    message = config_pb2.ConfigProto()
+    if options.tensorflow_session_config_file:
+        textproto.read(options.tensorflow_session_config_file, message)
+    message.gpu_options.per_process_gpu_memory_fraction = options.per_process_gpu_memory_fraction
+    intra, inter = options.tensorflow_intra_op_parallelism, options.tensorflow_inter_op_parallelism
+    both = options.tensorflow_session_parallelism
+    if intra > 0 and inter > 0 and both > 0:
+        raise invalid_argument(
+            "Either configure server_options.tensorflow_session_parallelism or "
+            "(server_options.tensorflow_intra_op_parallelism, server_options.tensorflow_inter_op_parallelism) "
+            "separately. You cannot configure all."
+        )
+    if intra <= 0 and inter <= 0:
+        intra = inter = both
+    message.intra_op_parallelism_threads = intra
+    message.inter_op_parallelism_threads = inter
+    serialized: bytes = message.SerializeToString()
+    return serialized
+
+
+def _model(entry: Any) -> ModelConfig:
+    if not entry.model_platform and not entry.model_type:
+        raise invalid_argument(
+            "Illegal setting neither ModelServerConfig::model_type (deprecated) nor ModelServerConfig::model_platform."
+        )
+    if entry.model_platform and entry.model_platform != "tensorflow":
+        raise invalid_argument(f"Unrecognized platform type: {entry.model_platform}")
+    choice = entry.model_version_policy.WhichOneof("policy_choice")
+    policy = VersionPolicy()
+    if choice == "latest":
+        policy = VersionPolicy(latest=max(entry.model_version_policy.latest.num_versions, 1))
+    elif choice == "all":
+        policy = VersionPolicy(everything=True)
+    elif choice == "specific":
+        policy = VersionPolicy(specific=tuple(entry.model_version_policy.specific.versions))
+    return ModelConfig(entry.name, entry.base_path, policy, dict(entry.version_labels))
+
+
+def _check_batching(config: BatchingConfig) -> None:
+    allowed, limit = config.allowed_batch_sizes, config.max_batch_size
+    if limit < 1:
+        raise invalid_argument(f"max_batch_size must be positive; was {limit}")
+    if config.batch_timeout_micros < 0:
+        raise invalid_argument(f"batch_timeout_micros must be non-negative; was {config.batch_timeout_micros}")
+    if config.max_enqueued_batches < 0:
+        raise invalid_argument(f"max_enqueued_batches must be non-negative; was {config.max_enqueued_batches}")
+    if config.num_batch_threads < 1:
+        raise invalid_argument(f"num_batch_threads must be positive; was {config.num_batch_threads}")
+    if not allowed:
+        return
+    if list(allowed) != sorted(allowed):
+        raise invalid_argument("allowed_batch_sizes entries must be monotonically increasing")
+    if allowed[-1] != limit:
+        raise invalid_argument(
+            "Last entry in allowed_batch_sizes must match max_batch_size; "
+            f"last entry was {allowed[-1]}; expected {limit}"
+        )

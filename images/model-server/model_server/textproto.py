@@ -1,0 +1,101 @@
+"""Text protocol messages of TensorFlow Serving that the published Python package lacks.
+
+Their descriptors are written down here (from the `.proto` files of TensorFlow Serving), so that protobuf's own text parser
+reads the files, with its own error messages.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
+
+from model_server.errors import Code, ServingError, invalid_argument
+
+_Field = tuple[int, str, str]  # number, name, type: a scalar, "repeated int64" or a message's full name
+_INT64 = wrappers_pb2.Int64Value.DESCRIPTOR.full_name
+_BOOL = wrappers_pb2.BoolValue.DESCRIPTOR.full_name
+_STRING = wrappers_pb2.StringValue.DESCRIPTOR.full_name
+
+_MESSAGES: dict[str, list[_Field]] = {
+    "PrometheusConfig": [(1, "enable", "bool"), (2, "path", "string")],
+    "MonitoringConfig": [(1, "prometheus_config", "tensorflow.serving.PrometheusConfig")],
+    "SSLConfig": [
+        (1, "server_key", "string"),
+        (2, "server_cert", "string"),
+        (3, "custom_ca", "string"),
+        (4, "client_verify", "bool"),
+    ],
+    "BatchingParameters": [
+        (1, "max_batch_size", _INT64),
+        (2, "batch_timeout_micros", _INT64),
+        (3, "max_enqueued_batches", _INT64),
+        (4, "num_batch_threads", _INT64),
+        (5, "thread_pool_name", _STRING),
+        (6, "allowed_batch_sizes", "repeated int64"),
+        (7, "pad_variable_length_inputs", "bool"),
+        (8, "enable_large_batch_splitting", _BOOL),
+        (9, "max_execution_batch_size", _INT64),
+    ],
+}
+_SCALARS = {
+    "bool": descriptor_pb2.FieldDescriptorProto.TYPE_BOOL,
+    "string": descriptor_pb2.FieldDescriptorProto.TYPE_STRING,
+    "int64": descriptor_pb2.FieldDescriptorProto.TYPE_INT64,
+}
+
+
+@cache
+def message_class(name: str) -> Any:
+    """The class of one of the messages above."""
+    pool = descriptor_pool.Default()
+    file = descriptor_pb2.FileDescriptorProto(
+        name="model_server/text_messages.proto", package="tensorflow.serving", syntax="proto3"
+    )
+    file.dependency.append(wrappers_pb2.DESCRIPTOR.name)
+    for message_name, fields in _MESSAGES.items():
+        message = file.message_type.add(name=message_name)
+        for number, field_name, kind in fields:
+            _add_field(message, number, field_name, kind)
+    try:
+        pool.FindMessageTypeByName(f"tensorflow.serving.{name}")
+    except KeyError:
+        pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"tensorflow.serving.{name}"))
+
+
+def _add_field(message: descriptor_pb2.DescriptorProto, number: int, name: str, kind: str) -> None:
+    repeated = kind.startswith("repeated ")
+    kind = kind.removeprefix("repeated ")
+    label = descriptor_pb2.FieldDescriptorProto.LABEL_REPEATED if repeated else descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL
+    field = message.field.add(name=name, number=number, label=label)
+    if kind in _SCALARS:
+        field.type = _SCALARS[kind]
+    else:
+        field.type = descriptor_pb2.FieldDescriptorProto.TYPE_MESSAGE
+        field.type_name = f".{kind}"
+
+
+def read(path: str, message: Any) -> Any:
+    """Fill `message` from the text file `path`; ServingError as the C++ server words it, with the parser's reason."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        reason = error.strerror or str(error)
+        code = Code.NOT_FOUND if isinstance(error, FileNotFoundError) else Code.FAILED_PRECONDITION
+        raise ServingError(code, f"{path}; {reason}") from error
+    except UnicodeDecodeError as error:
+        raise invalid_argument(f"Invalid protobuf file: '{path}'") from error
+    try:
+        return text_format.Parse(text, message)
+    except text_format.ParseError as error:
+        name = message.DESCRIPTOR.full_name
+        raise TextError(f"Error parsing text-format {name}: {error}", f"Invalid protobuf file: '{path}'") from error
+
+
+class TextError(ServingError):
+    """A text file that does not parse; `detail` is the parser's line for the log."""
+
+    def __init__(self, detail: str, message: str) -> None:
+        super().__init__(Code.INVALID_ARGUMENT, message)
+        self.detail = detail

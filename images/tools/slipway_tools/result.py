@@ -1,0 +1,66 @@
+"""What a finished container leaves behind: one JSON object as its termination message.
+
+The kubelet puts it into the pod's status, where the operator reads it.
+"""
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from slipway_tools.digest import Measured
+from slipway_tools.errors import ModelError
+
+DEFAULT_LOG = Path("/dev/termination-log")
+# The kubelet keeps 4096 bytes; JSON escapes a character to at most 12.
+_MAX_MESSAGE_CHARS = 1000
+_MAX_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A model that is in its place: its digest, version number, size in bytes and number of files."""
+
+    digest: str
+    version: int
+    bytes: int
+    files: int
+
+    @classmethod
+    def of(cls, measured: Measured, version: int) -> "Fetched":
+        """Join what was measured with the version it is served as."""
+        return cls(measured.digest, version, measured.bytes, measured.files)
+
+    def json(self) -> str:
+        """Return the termination message of success."""
+        return json.dumps(
+            {"digest": self.digest, "version": self.version, "bytes": self.bytes, "files": self.files},
+            separators=(",", ":"),
+        )
+
+
+def failure(error: ModelError) -> str:
+    """Return the termination message of a failure, never longer than the kubelet keeps."""
+    message = error.message if len(error.message) <= _MAX_MESSAGE_CHARS else f"{error.message[:_MAX_MESSAGE_CHARS]}…"
+    text = json.dumps({"reason": str(error.reason), "message": message}, ensure_ascii=False, separators=(",", ":"))
+    if len(text.encode(errors="replace")) > _MAX_BYTES:
+        return failure(ModelError(error.reason, message[: len(message) // 2]))
+    return text
+
+
+def write(path: Path, text: str) -> None:
+    """Write the termination message; a path that cannot be written is reported on stderr and changes nothing else.
+
+    The default path is the kubelet's, which creates it: elsewhere (a shell, a test) nothing is made in /dev.
+    """
+    flags = os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC | (0 if path == DEFAULT_LOG else os.O_CREAT)
+    try:
+        descriptor = os.open(path, flags, 0o644)
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as out:
+            out.write(text)
+    except FileNotFoundError:
+        if path != DEFAULT_LOG:
+            print(f"no termination message written: {path} is not there", file=sys.stderr)
+    except OSError as error:
+        print(f"no termination message written to {path}: {error.strerror}", file=sys.stderr)

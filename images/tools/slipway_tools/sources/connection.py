@@ -1,0 +1,83 @@
+"""One HTTP connection to an address that was checked beforehand.
+
+The name is resolved once, by the caller; connecting by name again would let a second answer of the name server lead
+elsewhere (DNS rebinding). The name still decides the Host header and which certificate is accepted. Proxies from the
+environment are not used: a proxy resolves names itself, where no check of ours applies.
+"""
+
+import http.client
+import socket
+import ssl
+import threading
+from types import TracebackType
+from typing import Self
+
+from slipway_tools.uri import Uri
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class Connection:
+    """A connection for one request, cut off from another thread when its time is up."""
+
+    def __init__(self, uri: Uri, addresses: list[str], connect_seconds: float) -> None:
+        self._uri = uri
+        self._addresses = addresses
+        self._connect_seconds = connect_seconds
+        self._client = http.client.HTTPConnection(uri.host, uri.port or DEFAULT_PORTS[uri.scheme])
+        self._timer: threading.Timer | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._client.close()
+
+    def open(self, read_seconds: float, total_seconds: float) -> None:
+        """Connect to the first address that answers.
+
+        Args:
+            read_seconds: longest silence of the other side.
+            total_seconds: after this the connection is cut, however slowly data still trickles.
+
+        Raises:
+            OSError: from the network (ssl.SSLError included).
+        """
+        sock = self._connect(min(self._connect_seconds, total_seconds))
+        sock.settimeout(read_seconds)
+        if self._uri.scheme == "https":
+            context = ssl.create_default_context()
+            sock = context.wrap_socket(sock, server_hostname=self._uri.host, do_handshake_on_connect=False)
+        self._client.sock = sock
+        self._timer = threading.Timer(total_seconds, _cut, [sock])
+        self._timer.daemon = True
+        self._timer.start()
+        if isinstance(sock, ssl.SSLSocket):
+            sock.do_handshake()
+
+    def get(self, target: str, headers: dict[str, str]) -> http.client.HTTPResponse:
+        """Send a GET request and return the response with its body still to be read."""
+        self._client.request("GET", target, headers=headers)
+        return self._client.getresponse()
+
+    def _connect(self, seconds: float) -> socket.socket:
+        last: OSError = OSError("no address")
+        for address in self._addresses:
+            try:
+                return socket.create_connection((address, self._client.port), timeout=seconds)
+            except OSError as error:
+                last = error
+        raise last
+
+
+def _cut(sock: socket.socket) -> None:
+    """End a connection under the reader: its next read fails or ends early."""
+    try:
+        # The plain socket's method: SSLSocket.shutdown would make further reads bypass the encryption.
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+    except OSError:
+        return  # closed already
