@@ -31,7 +31,7 @@ class TextRule:
 
     Attributes:
         pattern: an RE2-compatible regular expression, searched anywhere in the text. RE2 is what CEL runs; Python's
-            `re` accepts the same expressions.
+            `re` accepts the same expressions. `$` may only stand for the end of the text.
         message: what the user reads, naming the field and the fix.
         forbidden: turn the rule round.
     """
@@ -42,7 +42,8 @@ class TextRule:
 
     def accepts(self, text: str) -> bool:
         """Tell whether the text keeps the rule."""
-        return (re.search(self.pattern, text) is not None) != self.forbidden
+        # Python's `$` also matches before a last line break, RE2's does not.
+        return (re.search(self.pattern.replace("$", r"\Z"), text, re.ASCII) is not None) != self.forbidden
 
     def cel(self, expression: str = "self") -> dict[str, str]:
         """Return the rule as an entry of `x-kubernetes-validations` on the given CEL expression."""

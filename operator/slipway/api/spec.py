@@ -5,7 +5,7 @@ Attribute docstrings become the descriptions that `kubectl explain` prints, so t
 
 import re
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
@@ -22,7 +22,9 @@ URI_RULES = (
         forbidden=True,
     ),
     TextRule(
-        r"[/\\]\.\.([/\\?#]|$)", "spec.model.uri must not contain '..': write the path that is meant", forbidden=True
+        r"[/\\](\.|%2[eE]){2}([/\\?#]|$)",
+        "spec.model.uri must not contain '..': write the path that is meant",
+        forbidden=True,
     ),
     TextRule(r"[\s\x00-\x1f\x7f]", "spec.model.uri must not contain white space or control characters", forbidden=True),
     TextRule(
@@ -30,12 +32,15 @@ URI_RULES = (
         "spec.model.uri is incomplete: use pvc://CLAIM/PATH, https://HOST/FILE or http://HOST/FILE",
     ),
 )
-DURATION_PATTERN = r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?$"
+DURATION_PATTERN = r"^([0-9]{1,3}h)?([0-9]{1,4}m)?([0-9]{1,5}s)?$"
+DEADLINE_RULES = (
+    TextRule(r"[1-9]", "spec.rollout.progressDeadline must be longer than nothing: write it like 90s, 10m or 1h30m"),
+)
 
 
 def parse_duration(text: str) -> int:
     """Return the seconds in a duration such as `90s`, `10m` or `1h30m`; raise ValueError if it is not one."""
-    match = re.match(DURATION_PATTERN, text)
+    match = re.fullmatch(DURATION_PATTERN, text)
     if not text or match is None:
         raise ValueError(f"{text!r} is not a duration: write it like 90s, 10m or 1h30m")
     hours, minutes, seconds = (int(part[:-1]) if part else 0 for part in match.groups())
@@ -107,7 +112,11 @@ class Runtime(ApiModel):
     """Version of TensorFlow Serving, such as `2.20.0`. Default: the operator's."""
     image: (
         Annotated[
-            str, Field(pattern=r"^[^\s@:]+(:[0-9]+/[^\s@:]+)?(:[\w][\w.-]*)?(@sha256:[0-9a-f]{64})?$", max_length=512)
+            str,
+            Field(
+                pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*(:[0-9]+/[A-Za-z0-9._/-]+)?(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?(@sha256:[0-9a-f]{64})?$",
+                max_length=512,
+            ),
         ]
         | None
     ) = None
@@ -138,7 +147,7 @@ class Runtime(ApiModel):
                 "spec.runtime.version and spec.runtime.image exclude each other: keep the one that you mean"
             )
         for flag in self.args:
-            if not re.match(r"^[a-z][a-z0-9_]*$", flag):
+            if not re.fullmatch(r"[a-z][a-z0-9_]*", flag):
                 raise ValueError("spec.runtime.args: a flag is named without dashes, like num_load_threads")
         return self
 
@@ -240,11 +249,11 @@ class Toleration(ApiModel):
 
     key: Annotated[str, Field(max_length=316)] | None = None
     """Key of the taint; empty with operator Exists tolerates every taint."""
-    operator: Annotated[str, Field(pattern="^(Exists|Equal)$")] | None = None
+    operator: Literal["Exists", "Equal"] | None = None
     """`Exists` or `Equal` (default)."""
     value: Annotated[str, Field(max_length=63)] | None = None
     """Value of the taint, with `Equal`."""
-    effect: Annotated[str, Field(pattern="^(NoSchedule|PreferNoSchedule|NoExecute)$")] | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
     """`NoSchedule`, `PreferNoSchedule` or `NoExecute`; default: all."""
     toleration_seconds: int | None = None
     """How long a NoExecute taint is tolerated, in seconds."""
@@ -327,7 +336,7 @@ class Rollout(ApiModel):
     """How many revisions are remembered."""
 
 
-_CPU_ONLY_IMAGE = r"(^|/)(tensorflow/serving|slipway/model-server):[^@]*$"
+_CPU_ONLY_IMAGE = r"(^|/)(tensorflow/serving|slipway/model-server)(:[^@]*)?$"
 
 
 class ModelDeploymentSpec(ApiModel):

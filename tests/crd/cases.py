@@ -1,0 +1,261 @@
+"""Bodies of ModelDeployments, good and bad, with the words that a user must find. Admission and the operator share them."""
+
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+Body = dict[str, Any]
+_REMOVE = object()
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A body that must be refused.
+
+    `says`: words of the message, wherever it is refused. `operator_says`: other words where the operator's message
+    cannot be the same, because the API server words structural errors by itself."""
+
+    name: str
+    body: Body
+    says: tuple[str, ...]
+    operator_says: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def body(name: str = "digits", **spec: Any) -> Body:
+    """A valid body with fields of the spec put into it."""
+    base: Body = {"model": {"uri": "pvc://models/digits"}}
+    return {
+        "apiVersion": "serving.slipway.dev/v1alpha1",
+        "kind": "ModelDeployment",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": base | deepcopy(spec),
+    }
+
+
+def _model(**fields: Any) -> Body:
+    return body(model={"uri": "pvc://models/digits", **fields})
+
+
+def _uri(uri: Any) -> Body:
+    return body(model={"uri": uri})
+
+
+def _pod(**fields: Any) -> Body:
+    return body(podTemplate=fields)
+
+
+def _autoscaling(requests: Any = None, **fields: Any) -> Body:
+    return body(autoscaling={"maxReplicas": 4} | fields, resources={"requests": requests or {"cpu": "1"}})
+
+
+DIGEST = "sha256:" + "0123456789abcdef" * 4
+UNKNOWN_SCHEME = ("spec.model.uri has an unknown scheme", "use pvc://CLAIM/PATH")
+CREDENTIALS = ("spec.model.uri must not carry credentials", "remove them")
+DOT_DOT = ("spec.model.uri must not contain '..'", "write the path that is meant")
+INCOMPLETE = ("spec.model.uri is incomplete", "use pvc://CLAIM/PATH")
+LABEL = ("spec.podTemplate.labels", "set by Slipway")
+EXCLUSIVE = ("spec.runtime.version and spec.runtime.image exclude each other", "keep the one that you mean")
+NAME_FORM = ("metadata.name must start with a letter", "write my-model")
+CPU_IMAGE = ("spec.gpu asks for a GPU but spec.runtime.image is a CPU build", "use its -gpu tag")
+REQUESTS = ("spec.autoscaling needs spec.resources.requests.cpu",)
+ORDER = ("spec.autoscaling.minReplicas must not be above spec.autoscaling.maxReplicas",)
+
+BAD = (
+    # the name
+    Bad("name too long", body("m" * 53), ("metadata.name is too long", "at most 52 characters")),
+    Bad("name with a dot", body("my.model"), NAME_FORM),
+    Bad("name with a leading digit", body("1model"), NAME_FORM),
+    # fields that do not exist
+    Bad("misspelt field", body(replica=2), ('unknown field "spec.replica"',), ("spec.replica:",)),
+    Bad("misspelt nested field", _model(verison=3), ('unknown field "spec.model.verison"',), ("spec.model.verison:",)),
+    Bad("field for later", body(canary={}), ('unknown field "spec.canary"',), ("spec.canary:",)),
+    Bad(
+        "a pod's field",
+        _pod(hostNetwork=True),
+        ('unknown field "spec.podTemplate.hostNetwork"',),
+        ("spec.podTemplate.hostNetwork:",),
+    ),
+    # fields that are missing
+    Bad("no model", {**body(), "spec": {}}, ("spec.model", "Required"), ("spec.model: Field required",)),
+    Bad("no uri", body(model={}), ("spec.model.uri", "Required"), ("spec.model.uri: Field required",)),
+    Bad(
+        "no maxReplicas",
+        body(autoscaling={}),
+        ("spec.autoscaling.maxReplicas", "Required"),
+        ("spec.autoscaling.maxReplicas: Field required",),
+    ),
+    # types
+    Bad("text for a number", body(replicas="2"), ("spec.replicas", "integer")),
+    Bad("fraction for a number", body(replicas=1.5), ("spec.replicas", "integer")),
+    Bad(
+        "truth for a number",
+        body(replicas=True),
+        ("spec.replicas", "must be of type int32"),
+        ("spec.replicas", "integer"),
+    ),
+    Bad("number for text", _uri(5), ("spec.model.uri", "string")),
+    Bad("number for a version", body(runtime={"version": 2.2}), ("spec.runtime.version", "string")),
+    Bad(
+        "number for a flag",
+        body(runtime={"args": {"num_load_threads": 4}}),
+        ("spec.runtime.args.num_load_threads", "string"),
+    ),
+    Bad("list for an object", body(model=["pvc://a/b"]), ("spec.model", "object")),
+    Bad(
+        "object for a list",
+        _pod(tolerations={}),
+        ("spec.podTemplate.tolerations", "array"),
+        ("spec.podTemplate.tolerations", "array"),
+    ),
+    Bad("text for a spec", {**body(), "spec": "digits"}, ("spec", "object")),
+    Bad(
+        "fraction for a quantity", body(resources={"requests": {"cpu": 0.5}}), ("spec.resources.requests.cpu", "string")
+    ),
+    Bad("truth for a quantity", body(resources={"limits": {"cpu": True}}), ("spec.resources.limits.cpu", "string")),
+    # values
+    Bad("negative count", body(replicas=-1), ("spec.replicas", "greater than or equal to 0")),
+    Bad("huge count", body(replicas=1001), ("spec.replicas", "less than or equal to 1000")),
+    Bad(
+        "unknown strategy",
+        body(rollout={"strategy": "Fast"}),
+        ("spec.rollout.strategy", "Fast", '"Auto", "Surge", "DrainFirst"'),
+        ("spec.rollout.strategy", "'Auto', 'Surge' or 'DrainFirst'"),
+    ),
+    Bad("no deadline", body(rollout={"progressDeadline": "soon"}), ("spec.rollout.progressDeadline",)),
+    Bad("bare number as a deadline", body(rollout={"progressDeadline": "600"}), ("spec.rollout.progressDeadline",)),
+    Bad(
+        "deadline of nothing",
+        body(rollout={"progressDeadline": "0m0s"}),
+        ("spec.rollout.progressDeadline must be longer",),
+    ),
+    Bad("deadline of ages", body(rollout={"progressDeadline": "9999999h"}), ("spec.rollout.progressDeadline",)),
+    Bad("negative quantity", body(resources={"requests": {"cpu": "-1"}}), ("spec.resources.requests.cpu",)),
+    Bad("no quantity", body(resources={"requests": {"memory": "1 GB"}}), ("spec.resources.requests.memory",)),
+    Bad("version zero", _model(version=0), ("spec.model.version", "greater than or equal to 1")),
+    Bad("digest without its kind", _model(digest="0" * 64), ("spec.model.digest", "^sha256:")),
+    Bad("digest in capitals", _model(digest=DIGEST.upper()), ("spec.model.digest", "^sha256:")),
+    Bad("short digest", _model(digest=DIGEST[:-1]), ("spec.model.digest", "^sha256:")),
+    # where the model is
+    Bad("unknown scheme", _uri("ftp://host/model.tar"), UNKNOWN_SCHEME),
+    Bad("local path", _uri("/models/digits"), UNKNOWN_SCHEME),
+    Bad("file scheme", _uri("file:///etc/shadow"), UNKNOWN_SCHEME),
+    Bad("scheme in capitals", _uri("HTTPS://host/model.tar"), UNKNOWN_SCHEME),
+    Bad("credentials", _uri("https://user:secret@host/model.tar"), CREDENTIALS),
+    Bad("user", _uri("https://token@host/model.tar"), CREDENTIALS),
+    Bad("dot-dot inside", _uri("pvc://models/a/../b"), DOT_DOT),
+    Bad("dot-dot at the end", _uri("pvc://models/.."), DOT_DOT),
+    Bad("dot-dot with backslashes", _uri("https://host/a\\..\\b"), DOT_DOT),
+    Bad("encoded dot-dot", _uri("https://host/a/%2e%2E/b"), DOT_DOT),
+    Bad("space", _uri("https://host/my model.tar"), ("spec.model.uri must not contain white space",)),
+    Bad("line break", _uri("pvc://models/digits\n"), ("spec.model.uri must not contain white space",)),
+    Bad("no claim", _uri("pvc:///digits"), INCOMPLETE),
+    Bad("claim in capitals", _uri("pvc://Models/digits"), INCOMPLETE),
+    Bad("no host", _uri("https://"), INCOMPLETE),
+    Bad("empty uri", _uri(""), ("spec.model.uri",)),
+    Bad("endless uri", _uri("https://host/" + "a" * 2048), ("spec.model.uri", "2048")),
+    # the server
+    Bad("version and image", body(runtime={"version": "2.20.0", "image": "me/server:1"}), EXCLUSIVE),
+    Bad("version with a tag", body(runtime={"version": "2.20.0-gpu"}), ("spec.runtime.version",)),
+    Bad("image with a space", body(runtime={"image": "me/server :1"}), ("spec.runtime.image",)),
+    Bad("image with a non-ASCII space", body(runtime={"image": "me/server\u00a01"}), ("spec.runtime.image",)),
+    Bad(
+        "flag with dashes",
+        body(runtime={"args": {"--num_load_threads": "4"}}),
+        ("spec.runtime.args: a flag is named without dashes",),
+    ),
+    Bad(
+        "flag with a line break",
+        body(runtime={"args": {"num_load_threads\n": "4"}}),
+        ("spec.runtime.args: a flag is named without dashes",),
+    ),
+    Bad(
+        "batch of nothing", body(runtime={"batching": {"maxBatchSize": 0}}), ("spec.runtime.batching.maxBatchSize", "1")
+    ),
+    # GPUs
+    Bad("GPU with a CPU image", body(gpu={"count": 1}, runtime={"image": "tensorflow/serving:2.20.0"}), CPU_IMAGE),
+    Bad(
+        "GPU with a CPU image from a registry",
+        body(gpu={}, runtime={"image": "host:5000/tensorflow/serving:2.20.0"}),
+        CPU_IMAGE,
+    ),
+    Bad("GPU with an untagged image", body(gpu={}, runtime={"image": "tensorflow/serving"}), CPU_IMAGE),
+    Bad("no GPU", body(gpu={"count": 0}), ("spec.gpu.count", "1")),
+    Bad("all of the memory and more", body(gpu={"memoryFraction": 1.5}), ("spec.gpu.memoryFraction", "1")),
+    Bad("none of the memory", body(gpu={"memoryFraction": 0}), ("spec.gpu.memoryFraction", "greater than 0")),
+    Bad(
+        "slice and resource",
+        body(gpu={"mig": "1g.10gb", "resourceName": "amd.com/gpu"}),
+        ("spec.gpu.mig and spec.gpu.resourceName exclude each other",),
+    ),
+    Bad("no slice", body(gpu={"mig": "huge"}), ("spec.gpu.mig",)),
+    # scaling
+    Bad("minReplicas above maxReplicas", _autoscaling(minReplicas=5), ORDER),
+    Bad("autoscaling without requests", body(autoscaling={"maxReplicas": 4}), REQUESTS),
+    Bad(
+        "autoscaling on memory without its request", _autoscaling(metrics=[{"type": "Memory", "target": 80}]), REQUESTS
+    ),
+    Bad(
+        "autoscaling on an unknown metric",
+        _autoscaling(metrics=[{"type": "Love", "target": 1}]),
+        ("spec.autoscaling.metrics", "Love"),
+        ("spec.autoscaling.metrics", "'CPU' or 'Memory'"),
+    ),
+    Bad("autoscaling on nothing", _autoscaling(metrics=[]), ("spec.autoscaling.metrics", "at least 1")),
+    # the pods
+    Bad("label of Slipway", _pod(labels={"serving.slipway.dev/name": "other"}), LABEL),
+    Bad("label of the pod's controller", _pod(labels={"pod-template-hash": "1"}), LABEL),
+    Bad("value that is no label's", _pod(labels={"team": "a b"}), ("spec.podTemplate.labels.team",)),
+    Bad("unknown effect", _pod(tolerations=[{"effect": "NoWay"}]), ("spec.podTemplate.tolerations", "NoSchedule")),
+    Bad(
+        "too many pull secrets",
+        _pod(imagePullSecrets=[{"name": f"s{i}"} for i in range(9)]),
+        ("spec.podTemplate.imagePullSecrets", "8"),
+    ),
+)
+
+GOOD = {
+    "smallest": body(),
+    "longest name": body("m" * 52),
+    "one letter": body("m"),
+    "folder of a claim": _uri("pvc://my.claim-1/a/b..c/d"),
+    "whole claim": _uri("pvc://models"),
+    "archive": _uri("https://host:8443/path/model.tar.gz?version=1#top"),
+    "at sign in a path": _uri("http://host/a@b/model.zip"),
+    "pinned": _model(version=3, digest=DIGEST),
+    "runtime": body(
+        runtime={
+            "version": "2.20.0",
+            "batching": {"maxBatchSize": 64},
+            "warmup": {},
+            "args": {"num_load_threads": "4"},
+        },
+        resources={"requests": {"cpu": 1, "memory": "1.5Gi"}, "limits": {"memory": "2e9"}},
+    ),
+    "image by digest": body(runtime={"image": f"host:5000/me/server:1.2@{DIGEST}"}),
+    "GPU": body(gpu={"count": 2, "product": "NVIDIA-A100-SXM4-80GB", "memoryFraction": 0.9}),
+    "GPU with its image": body(gpu={}, runtime={"image": "tensorflow/serving:2.20.0-gpu"}),
+    "slice": body(gpu={"mig": "1g.10gb"}),
+    "other maker": body(gpu={"resourceName": "amd.com/gpu"}, runtime={"image": "me/rocm-serving:1"}),
+    "autoscaled": _autoscaling(),
+    "autoscaled on both": _autoscaling(
+        {"cpu": "500m", "memory": "1Gi"},
+        minReplicas=4,
+        metrics=[{"type": "CPU", "target": 70}, {"type": "Memory", "target": 80}],
+    ),
+    "scaled to nothing": body(replicas=0),
+    "pods": _pod(
+        labels={"team": "vision", "example.com/tier": ""},
+        annotations={"note": "a b\nc"},
+        nodeSelector={"kubernetes.io/arch": "amd64"},
+        tolerations=[{"operator": "Exists"}, {"key": "gpu", "effect": "NoSchedule", "tolerationSeconds": 5}],
+        affinity={"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
+        priorityClassName="high",
+        topologySpreadConstraints=[{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}],
+        serviceAccountName="reader",
+        imagePullSecrets=[{"name": "registry"}],
+    ),
+    "roll-out": body(rollout={"strategy": "DrainFirst", "progressDeadline": "1h30m", "historyLimit": 3}),
+}
