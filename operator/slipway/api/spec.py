@@ -34,7 +34,7 @@ URI_RULES = (
 )
 DURATION_PATTERN = r"^([0-9]{1,3}h)?([0-9]{1,4}m)?([0-9]{1,5}s)?$"
 DEADLINE_RULES = (
-    TextRule(r"[1-9]", "spec.rollout.progressDeadline must be longer than nothing: write it like 90s, 10m or 1h30m"),
+    TextRule(r"[1-9]", "spec.rollout.progressDeadline must be longer than zero: write it like 90s, 10m or 1h30m"),
 )
 
 
@@ -45,12 +45,6 @@ def parse_duration(text: str) -> int:
         raise ValueError(f"{text!r} is not a duration: write it like 90s, 10m or 1h30m")
     hours, minutes, seconds = (int(part[:-1]) if part else 0 for part in match.groups())
     return hours * 3600 + minutes * 60 + seconds
-
-
-def _positive_duration(text: str) -> str:
-    if parse_duration(text) == 0:
-        raise ValueError("spec.rollout.progressDeadline must be longer than zero: write it like 90s, 10m or 1h30m")
-    return text
 
 
 class ModelSource(ApiModel):
@@ -328,8 +322,13 @@ class Rollout(ApiModel):
     `Auto` surges, and when the scheduler has no GPU left for the new pod, drains one old pod first."""
     progress_deadline: Annotated[
         str,
-        Field(pattern=DURATION_PATTERN, min_length=2, max_length=16),
-        AfterValidator(_positive_duration),
+        Field(
+            pattern=DURATION_PATTERN,
+            min_length=2,
+            max_length=16,
+            json_schema_extra=validations(*(rule.cel() for rule in DEADLINE_RULES)),
+        ),
+        AfterValidator(lambda text: check_text(DEADLINE_RULES, text)),
     ] = "10m"
     """How long a roll-out may stand still before it is reported as failed, such as `90s`, `10m` or `1h30m`."""
     history_limit: Annotated[int, Field(ge=1, le=100)] = 10
