@@ -1,0 +1,101 @@
+"""Command line of the main job: `python -m demo up` and `python -m demo down`.
+
+`up` exits with 0 only if the served model is as good as it should be.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+
+from cluster import DEFAULT_NAME, ClusterError
+from demo import model, platform, tour
+from demo.console import Console
+from demo.errors import DemoError
+from demo.report import REQUIRED_ACCURACY
+from demo.shell import python, show
+
+NAMESPACE = "slipway-demo"
+
+
+def main() -> int:
+    """Parse the command line, run, and turn what users can act on into one sentence. Returns the exit status."""
+    options = _parser().parse_args()
+    console = Console()
+    try:
+        return up(options, console) if options.command == "up" else down(options, console)
+    except (DemoError, ClusterError) as error:
+        print(f"\nerror: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nstopped; `make demo` goes on from here, `make demo-down` cleans up", file=sys.stderr)
+        return 130
+
+
+def up(options: argparse.Namespace, console: Console) -> int:
+    """From nothing, or from whatever is there already, to a model that was asked and answered."""
+    wanted = platform.Options(options.name, options.install_packages, options.upstream)
+    kubectl = platform.up(wanted, console).within(NAMESPACE)
+    digits = model.of(tour.NAME)
+    with console.step("train"):
+        model.train(digits, console)
+    with console.step("publish"):
+        model.prepare_volume(kubectl)
+        published = model.publish(kubectl, digits.name, digits.folder)
+        console.detail(f"pvc://models/{digits.name}, version {published.version}, {published.digest}")
+    with console.step("serve"):
+        tour.serve(kubectl, published, console)
+    with console.step("ask"):
+        good = tour.ask(kubectl, tour.Test.load(digits.root / "test.npz"), console)
+    with console.step("look"):
+        tour.show(kubectl, console)
+    with console.step("what to try next"):
+        console.detail(tour.next_steps(kubectl))
+    console.summary()
+    if not good:
+        raise DemoError(f"the served model was right in less than {REQUIRED_ACCURACY:.0%} of the cases")
+    return 0
+
+
+def down(options: argparse.Namespace, console: Console) -> int:
+    """Remove what `up` made: models, operator, cluster and trained files. What is gone already is no error."""
+    with console.step("models and operator"):
+        _remove_from_cluster(options.name, console)
+    with console.step("cluster"):
+        show(console, python("-m", "cluster", "down", f"--name={options.name}"))
+    shutil.rmtree(model.TRAINED, ignore_errors=True)
+    return 0
+
+
+def _remove_from_cluster(name: str, console: Console) -> None:
+    try:
+        kubectl = platform.kubectl(name)
+        kubectl.run("delete", "namespace", NAMESPACE, "--ignore-not-found", timeout=180)
+        platform.uninstall(kubectl)
+    except DemoError as error:
+        # The cluster itself goes next, and a cluster that does not answer is a reason to run `down`.
+        console.detail(f"not removed: {error}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    start = commands.add_parser("up", help="cluster, images, chart; train, publish, serve, ask")
+    start.add_argument("--install-packages", action="store_true", help="install missing packages of the distribution")
+    start.add_argument(
+        "--upstream",
+        action="store_true",
+        help="serve with tensorflow/serving, which the cluster must be able to pull, instead of the drop-in",
+    )
+    stop = commands.add_parser("down", help="remove what `up` made, the local cluster included")
+    for command in (start, stop):
+        command.add_argument(
+            "--name",
+            default=os.environ.get("SLIPWAY_CLUSTER", DEFAULT_NAME),
+            help=f"name of the cluster (environment: SLIPWAY_CLUSTER; default: {DEFAULT_NAME})",
+        )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

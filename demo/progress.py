@@ -1,0 +1,64 @@
+"""Waits for a ModelDeployment and says what changed meanwhile: its conditions and its pods, in their own words."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from demo.errors import DemoError
+from demo.kubectl import Kubectl
+
+Manifest = dict[str, Any]
+Facts = dict[str, str]
+
+
+def condition(resource: Manifest, kind: str) -> Manifest:
+    """Return a condition of the status, or an empty one."""
+    for found in resource.get("status", {}).get("conditions", []):
+        if found["type"] == kind:
+            return dict(found)
+    return {"type": kind, "status": "Unknown", "reason": "", "message": ""}
+
+
+def ready(resource: Manifest) -> bool:
+    """Tell whether the newest spec is served."""
+    found = condition(resource, "Ready")
+    return bool(found["status"] == "True" and found.get("observedGeneration") == resource["metadata"]["generation"])
+
+
+def facts(resource: Manifest) -> Facts:
+    """Return what is worth a line when it changes: one entry a pod, and one for the condition Ready."""
+    found = {}
+    for pod in resource.get("status", {}).get("pods", []):
+        words = f": {pod['message']}" if pod.get("message") else ""
+        found[f"pod {pod['name']}"] = f"{pod['state']}{words}"
+    state = condition(resource, "Ready")
+    if state["reason"]:
+        found["ready"] = f"{state['status']}, {state['reason']}: {state['message']}"
+    return found
+
+
+def changes(before: Facts, after: Facts) -> list[str]:
+    """Return a line for each fact that is new, different or gone."""
+    lines = [f"{name} {text}" for name, text in after.items() if before.get(name) != text]
+    return lines + [f"{name} gone" for name in before if name not in after]
+
+
+def wait(kubectl: Kubectl, name: str, seconds: float, tell: Callable[[str], None]) -> Manifest:
+    """Watch until the newest spec is served, telling each change; return the resource as it is then.
+
+    Raises:
+        DemoError: it is not Ready within `seconds`, with what the status says.
+    """
+    started, known = time.monotonic(), Facts()
+    with kubectl.watch("modeldeployment", name, seconds) as states:
+        for state in states:
+            now = facts(state)
+            for line in changes(known, now):
+                tell(f"{time.monotonic() - started:5.1f} s  {line}")
+            known = now
+            if ready(state):
+                return state
+    raise DemoError(
+        f"{name} is not Ready after {seconds:.0f} s: {known.get('ready', 'it has no status; is the operator running?')}\n"
+        f"Look at `kubectl -n {kubectl.namespace} get mdep {name} -o yaml` and docs/troubleshooting.md."
+    )
