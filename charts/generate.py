@@ -31,7 +31,8 @@ _JSON_TYPES = {"str": "string", "int": "integer", "bool": "boolean", "float": "n
 class Value:
     """One entry of values.yaml: its dotted key, what is written about it, and its default.
 
-    `schema` is None for a map that only groups other values."""
+    `schema` is None for a map that only groups other values.
+    """
 
     key: str
     description: str
@@ -43,6 +44,8 @@ class Value:
 def values(text: str) -> tuple[Value, ...]:
     """Read values.yaml with its comments. Raises ValueError for a value that nobody described."""
     node = yaml.compose(text, Loader=yaml.SafeLoader)
+    if not isinstance(node, yaml.MappingNode):
+        raise ValueError("values.yaml is not a map")  # noqa: TRY004  the file is wrong, not the argument
     return tuple(_values(node, text.splitlines(), ""))
 
 

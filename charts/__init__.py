@@ -1,0 +1,1 @@
+"""The Helm chart (slipway/) and what generates its repeated parts (generate.py)."""
