@@ -69,7 +69,12 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--sizes", type=_sizes, default=(100, 500, 1000), help="how many resources, comma-separated (100,500,1000)")
     add("--nodes", type=int, default=50, help="simulated nodes (50)")
-    add("--clients", type=int, default=8, help="requests that the bench has under way at a time (8)")
+    add(
+        "--clients",
+        type=int,
+        default=16,
+        help="requests that the bench has under way at a time, as many as the operator has workers (16)",
+    )
     add("--baselines", type=int, default=2, choices=(0, 1, 2), help="runs without the operator, around it (2)")
     add("--only-create", action="store_true", help="leave out idling, restart, change and deletion")
     add("--idle-seconds", type=float, default=180, help="how long to watch the idle operator (180)")

@@ -89,7 +89,7 @@ def _prepare(api: Api) -> None:
 
 
 def _established(api: Api, path: str) -> bool:
-    conditions = api.get(path).get("status", {}).get("conditions", [])
+    conditions = api.get(path).get("status", {}).get("conditions") or []
     return any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
 
 

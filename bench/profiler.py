@@ -56,13 +56,13 @@ def summarise(collapsed: str, rows: int = 40) -> str:
     """Return the functions with most samples, by themselves and with what they call, as text."""
     own: Counter[str] = Counter()
     whole: Counter[str] = Counter()
-    for line in collapsed.splitlines():
+    for line in filter(None, collapsed.splitlines()):
         frames_text, _, count_text = line.rpartition(" ")
         frames, count = frames_text.split(";"), int(count_text)
         own[frames[-1]] += count
         for frame in set(frames):
             whole[frame] += count
-    total = sum(own.values()) or 1
+    total = sum(own.values())
 
     def part(title: str, counts: Counter[str]) -> list[str]:
         return [title, *(f"  {count / total:6.1%}  {frame}" for frame, count in counts.most_common(rows))]
