@@ -1,0 +1,1 @@
+"""Slipway's container images and what builds them."""
