@@ -1,0 +1,53 @@
+"""A real API server with the CRD in it, and what a user has in hand: kubectl."""
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster import binaries
+from cluster.controlplane import ControlPlane
+
+ROOT = Path(__file__).parents[2]
+CRD = ROOT / "crds" / "serving.slipway.dev_modeldeployments.yaml"
+COLLECTION = "/apis/serving.slipway.dev/v1alpha1/namespaces/default/modeldeployments"
+
+Kubectl = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def plane() -> Iterator[ControlPlane]:
+    with ControlPlane() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def bare_kubectl(plane: ControlPlane) -> Kubectl:
+    """kubectl with all rights; `body` is what it reads from standard input."""
+    program = binaries.ensure("kubectl")
+
+    def run(*arguments: str, body: Any = None, check: bool = True) -> subprocess.CompletedProcess[str]:
+        argv = [str(program), "--kubeconfig", str(plane.kubeconfig()), *arguments]
+        text = None if body is None else json.dumps(body)
+        done = subprocess.run(argv, input=text, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0 or not check, done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def kubectl(plane: ControlPlane, bare_kubectl: Kubectl) -> Kubectl:
+    """The same, with the CRD established."""
+    bare_kubectl("apply", "--filename", str(CRD))
+    # Not `kubectl wait`: it fails on an object that has no conditions yet. `kubectl explain` reads the second one.
+    for path in (COLLECTION, "/openapi/v3/apis/serving.slipway.dev/v1alpha1"):
+        deadline = time.monotonic() + 30
+        while not plane.api().healthy(path):
+            assert time.monotonic() < deadline, f"the API server does not serve {path}"
+            time.sleep(0.1)
+    return bare_kubectl

@@ -1,0 +1,126 @@
+"""What a user meets at admission, on a real API server; and that the operator judges the same bodies alike."""
+
+import pytest
+
+from cluster.api import ApiError
+from cluster.controlplane import ControlPlane
+from slipway.api import ModelDeployment
+from tests.crd.cases import BAD, GOOD, Bad, Body, body
+from tests.crd.conftest import COLLECTION, Kubectl
+
+DRY_RUN = f"{COLLECTION}?dryRun=All&fieldValidation=Strict"
+
+
+@pytest.mark.parametrize("case", BAD, ids=str)
+def test_admission_refuses(case: Bad, plane: ControlPlane, kubectl: Kubectl) -> None:
+    with pytest.raises(ApiError) as refusal:
+        plane.api().create(DRY_RUN, case.body)
+    assert refusal.value.status in (400, 422)
+    for words in case.says:
+        assert words in str(refusal.value)
+
+
+@pytest.mark.parametrize("case", BAD, ids=str)
+def test_the_operator_refuses_what_admission_refuses(case: Bad) -> None:
+    with pytest.raises(ValueError) as refusal:
+        ModelDeployment.parse_spec(case.body)
+    for words in case.operator_says or case.says:
+        assert words in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_both_accept(name: str, plane: ControlPlane, kubectl: Kubectl) -> None:
+    plane.api().create(DRY_RUN, GOOD[name])
+    ModelDeployment.parse_spec(GOOD[name])
+
+
+# What the user sees who types `kubectl apply`: one each of the things that go wrong most.
+TYPED = [
+    case
+    for case in BAD
+    if case.name
+    in {
+        "misspelt field",
+        "text for a number",
+        "version and image",
+        "minReplicas above maxReplicas",
+        "GPU with a CPU image",
+        "unknown scheme",
+        "credentials",
+        "dot-dot inside",
+        "digest without its kind",
+        "name too long",
+        "autoscaling without requests",
+    }
+]
+
+
+@pytest.mark.parametrize("case", TYPED, ids=str)
+def test_kubectl_says_what_is_wrong(case: Bad, kubectl: Kubectl) -> None:
+    done = kubectl("apply", "--filename", "-", body=case.body, check=False)
+    assert done.returncode != 0
+    for words in case.says:
+        assert words in done.stderr
+    assert kubectl("get", "mdep", "--output", "name").stdout == ""
+
+
+def test_typed_cases_are_all_there() -> None:
+    assert len(TYPED) == 11
+
+
+def test_an_update_is_judged_like_a_creation(plane: ControlPlane, kubectl: Kubectl) -> None:
+    api, path = plane.api(), f"{COLLECTION}/updated"
+    api.create(COLLECTION, body("updated"))
+    try:
+        with pytest.raises(ApiError, match=r"spec\.model\.uri must not carry credentials"):
+            api.patch(path, {"spec": {"model": {"uri": "https://me:secret@host/model.tar"}}})
+        with pytest.raises(ApiError, match=r"spec\.replicas.*less than or equal to 1000"):
+            api.patch(f"{path}/scale", {"spec": {"replicas": 1001}})
+        assert api.get(path)["spec"]["model"] == {"uri": "pvc://models/digits"}
+    finally:
+        api.delete(path)
+
+
+def test_what_admission_fills_in(plane: ControlPlane, kubectl: Kubectl) -> None:
+    """Defaults of nested objects come from the server, and nothing empty is written into the user's object."""
+    api, path = plane.api(), f"{COLLECTION}/filled"
+    spec: Body = {
+        "runtime": {"batching": {}, "warmup": {}},
+        "gpu": {},
+        "autoscaling": {"maxReplicas": 2},
+        "resources": {"requests": {"cpu": "1"}},
+    }
+    api.create(COLLECTION, body("filled", **spec))
+    try:
+        assert api.get(path)["spec"] == {
+            "model": {"uri": "pvc://models/digits"},
+            "runtime": {
+                "batching": {"maxBatchSize": 32, "timeoutMicros": 1000, "maxEnqueuedBatches": 100},
+                "warmup": {"iterations": 1},
+            },
+            "gpu": {"count": 1},
+            "resources": {"requests": {"cpu": "1"}},
+            "autoscaling": {"minReplicas": 1, "maxReplicas": 2, "metrics": [{"type": "CPU", "target": 70}]},
+            "rollout": {"strategy": "Auto", "progressDeadline": "10m", "historyLimit": 10},
+        }
+    finally:
+        api.delete(path)
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_defaults_are_the_same_on_both_sides(name: str, plane: ControlPlane, kubectl: Kubectl) -> None:
+    api, path = plane.api(), f"{COLLECTION}/{GOOD[name]['metadata']['name']}"
+    api.create(COLLECTION, GOOD[name])
+    try:
+        assert ModelDeployment.parse_spec(api.get(path)) == ModelDeployment.parse_spec(GOOD[name])
+    finally:
+        api.delete(path)
+
+
+def test_who_does_not_ask_for_strictness_loses_unknown_fields(plane: ControlPlane, kubectl: Kubectl) -> None:
+    api, path = plane.api(), f"{COLLECTION}/pruned"
+    api.create(f"{COLLECTION}?fieldValidation=Ignore", body("pruned", replica=2))
+    try:
+        assert "replica" not in api.get(path)["spec"]
+    finally:
+        api.delete(path)

@@ -1,0 +1,202 @@
+"""The CRD as users see it: established, explained, listed, scaled. Its text is generated and says so when it is stale."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster.controlplane import ControlPlane
+from slipway.api import crd
+from slipway.api.base import ApiModel
+from tests.crd.cases import body
+from tests.crd.conftest import COLLECTION, CRD, ROOT, Kubectl
+
+
+def test_it_is_established_without_complaint(kubectl: Kubectl) -> None:
+    found = json.loads(kubectl("get", "crd", "modeldeployments.serving.slipway.dev", "--output", "json").stdout)
+    conditions = {entry["type"]: entry["status"] for entry in found["status"]["conditions"]}
+    assert conditions == {"NamesAccepted": "True", "Established": "True"}  # no NonStructuralSchema
+    assert kubectl("api-resources", "--categories", "slipway", "--output", "name").stdout == (
+        "modeldeployments.serving.slipway.dev\n"
+    )
+
+
+def test_explain_lists_every_field(kubectl: Kubectl) -> None:
+    told = kubectl("explain", "modeldeployment.spec", "--recursive").stdout
+    assert "What should be served, and how." in told
+    assert re.search(
+        r"^  model\t<Object> -required-\n    digest\t<string>\n    uri\t<string> -required-$", told, re.MULTILINE
+    )
+    assert re.search(r"^    strategy\t<string>\n    enum: Auto, Surge, DrainFirst$", told, re.MULTILINE)
+
+
+def test_explain_reads_like_documentation(kubectl: Kubectl) -> None:
+    told = " ".join(kubectl("explain", "mdep.spec.model.uri").stdout.split())
+    assert "`pvc://CLAIM/PATH` for a folder or an archive in a PersistentVolumeClaim of the same namespace" in told
+    told = " ".join(kubectl("explain", "mdep.spec.rollout").stdout.split())
+    assert "How a change reaches the pods." in told
+    assert "progressDeadline <string> How long a roll-out may stand still" in told
+    assert "TensorFlow model in service" in kubectl("explain", "mdep").stdout
+
+
+STATUS: dict[str, Any] = {
+    "observedGeneration": 1,
+    "revision": 2,
+    "modelVersion": 3,
+    "replicas": 4,
+    "readyReplicas": 3,
+    "selector": "serving.slipway.dev/name=digits",
+    "conditions": [
+        {
+            "type": "Ready",
+            "status": "False",
+            "reason": "RollingOut",
+            "message": "3 of 4 pods answer.",
+            "observedGeneration": 1,
+            "lastTransitionTime": "2026-11-22T07:00:00Z",
+        }
+    ],
+}
+
+
+@pytest.fixture
+def digits(plane: ControlPlane, kubectl: Kubectl) -> Iterator[str]:
+    api, path = plane.api(), f"{COLLECTION}/digits"
+    api.create(COLLECTION, body(replicas=4))
+    api.patch(f"{path}/status", {"status": STATUS})
+    yield path
+    api.delete(path)
+
+
+def test_a_list_shows_what_matters(kubectl: Kubectl, digits: str) -> None:
+    header, row = kubectl("get", "mdep").stdout.splitlines()
+    assert header.split() == ["NAME", "READY", "REVISION", "REPLICAS", "VERSION", "AGE", "MESSAGE"]
+    cells = re.split(r"\s{2,}", row)
+    assert cells[:5] == ["digits", "False", "2", "3", "3"]
+    assert cells[6] == "3 of 4 pods answer."
+    assert "modeldeployment.serving.slipway.dev/digits" in kubectl("get", "slipway", "--output", "name").stdout
+
+
+def test_scale_is_the_scale_of_the_pods(kubectl: Kubectl, plane: ControlPlane, digits: str) -> None:
+    scale = plane.api().get(f"{digits}/scale")
+    assert scale["spec"] == {"replicas": 4}
+    assert scale["status"] == {"replicas": 4, "selector": "serving.slipway.dev/name=digits"}
+    kubectl("scale", "mdep/digits", "--replicas=2")
+    assert plane.api().get(digits)["spec"]["replicas"] == 2
+
+
+def test_status_is_written_apart(plane: ControlPlane, digits: str) -> None:
+    api = plane.api()
+    api.patch(digits, {"status": {"revision": 99}})
+    assert api.get(digits)["status"]["revision"] == 2
+    generation = api.get(digits)["metadata"]["generation"]
+    api.patch(f"{digits}/status", {"spec": {"replicas": 9}, "status": {"revision": 5}})
+    found = api.get(digits)
+    assert (found["spec"]["replicas"], found["status"]["revision"], found["metadata"]["generation"]) == (
+        4,
+        5,
+        generation,
+    )
+
+
+# -- the text
+
+
+def _nodes(node: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    yield path, node
+    for name, child in node.get("properties", {}).items():
+        yield from _nodes(child, f"{path}.{name}")
+    for part in ("items", "additionalProperties"):
+        if part in node:
+            yield from _nodes(node[part], f"{path}[]")
+
+
+NODES = dict(_nodes(crd.root_schema()))
+
+
+def test_the_schema_is_structural() -> None:
+    text = json.dumps(crd.definition())
+    assert "$ref" not in text
+    assert '"title"' not in text
+    assert '"null"' not in text
+    for path, node in NODES.items():
+        assert ("type" in node) != ("x-kubernetes-int-or-string" in node), path
+        assert not isinstance(node.get("additionalProperties"), bool), path
+
+
+def test_every_field_says_what_it_is() -> None:
+    silent = [path for path, node in NODES.items() if path.count("[]") == 0 and not node.get("description")]
+    assert silent == [".metadata"]
+
+
+def test_every_list_map_and_text_of_the_spec_is_bounded() -> None:
+    """CEL's cost is estimated from the bounds, and etcd keeps the object."""
+    bound = {"array": "maxItems", "string": "maxLength"}
+    for path, node in NODES.items():
+        if path.startswith(".spec") and node.get("type") in bound and not {"enum", "pattern"} & node.keys():
+            assert bound[node["type"]] in node, path
+        if path.startswith(".spec") and "additionalProperties" in node:
+            assert "maxProperties" in node, path
+
+
+def test_every_rule_names_its_field_and_the_fix() -> None:
+    rules = [rule for node in NODES.values() for rule in node.get("x-kubernetes-validations", ())]
+    assert len(rules) >= 12
+    for rule in rules:
+        assert rule["message"].startswith(("spec.", "metadata.name")), rule
+
+
+def test_no_field_names_a_namespace() -> None:
+    assert [path for path in NODES if path.startswith(".spec") and "namespace" in path.lower()] == []
+
+
+def test_the_file_is_what_the_types_say(tmp_path: Path) -> None:
+    assert crd.main(["--check", str(CRD)]) == 0
+    stale = tmp_path / "crd.yaml"
+    stale.write_text(CRD.read_text().replace("maxItems: 32", "maxItems: 33"))
+    assert crd.main(["--check", str(stale)]) == 1
+    assert crd.main(["--check", str(tmp_path / "missing.yaml")]) == 1
+
+
+def test_the_text_does_not_depend_on_the_process() -> None:
+    command = [sys.executable, "-m", "slipway.api.crd"]
+    texts = {
+        subprocess.run(
+            command,
+            env={"PYTHONPATH": str(ROOT / "operator"), "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("0", "1", "2")
+    }
+    assert texts == {CRD.read_text()}
+
+
+def test_the_operator_needs_no_yaml() -> None:
+    """PyYAML is not in the operator's image."""
+    code = "import sys, slipway.api.crd; sys.exit('yaml' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(ROOT / "operator")}, check=True)
+
+
+def test_alternatives_are_refused() -> None:
+    class Loose(ApiModel):
+        either: int | str = 1
+        """Either."""
+
+    with pytest.raises(ValueError, match="no room for alternatives"):
+        crd.model_schema(Loose)
+
+
+def test_a_pattern_survives_its_way_into_cel() -> None:
+    """A pattern goes into a CEL string literal; reading it back gives the pattern."""
+    for rule in crd.NAME_RULES:
+        literal = re.fullmatch(r"!?self\.metadata\.name\.matches\((.*)\)", rule.cel("self.metadata.name")["rule"])
+        assert literal is not None
+        assert ast.literal_eval(literal.group(1)) == rule.pattern
