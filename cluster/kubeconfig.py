@@ -5,10 +5,10 @@ They are written as JSON, which is YAML too.
 
 import base64
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from cluster.files import write_private
 from cluster.pki import Pair
 
 
@@ -40,14 +40,8 @@ def render(access: Access, *, context: str, user: str) -> str:
 
 
 def write(file: Path, access: Access, *, context: str, user: str) -> Path:
-    """Writes a kubeconfig that only its owner can read, in one step; returns `file`."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    scratch = file.with_name(f".{file.name}.new")
-    scratch.unlink(missing_ok=True)
-    with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-        out.write(render(access, context=context, user=user))
-    scratch.replace(file)
-    return file
+    """Writes a kubeconfig that only its owner can read; returns `file`."""
+    return write_private(file, render(access, context=context, user=user))
 
 
 def _encoded(file: Path) -> str:

@@ -21,8 +21,11 @@ def cache_dir() -> Path:
 
 
 def state_root() -> Path:
-    """Folder that holds one folder per cluster: $SLIPWAY_STATE, by default /var/lib/slipway."""
-    return Path(os.environ.get("SLIPWAY_STATE") or "/var/lib/slipway")
+    """Folder that holds one folder per cluster: $SLIPWAY_STATE, by default /var/lib/slipway (root) or in the home."""
+    given = os.environ.get("SLIPWAY_STATE")
+    if given:
+        return Path(given).absolute()
+    return Path("/var/lib/slipway") if os.geteuid() == 0 else Path.home() / ".local" / "state" / "slipway"
 
 
 def state_dir(name: str) -> Path:

@@ -1,0 +1,85 @@
+"""The control groups that hold the pods of a local cluster: one folder `slipway-NAME` in each hierarchy.
+
+Everything in them belongs to the cluster, so that `down` can end what a killed kubelet left running.
+"""
+
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+
+from cluster.errors import ClusterError
+
+ROOT = Path("/sys/fs/cgroup")
+_V2 = ("cpu", "cpuset", "memory", "pids")
+_V1 = ("cpu", "cpuacct", "cpuset", "devices", "freezer", "memory", "pids")
+
+
+def is_v2(root: Path = ROOT) -> bool:
+    """True when the host has the unified hierarchy only."""
+    return (root / "cgroup.controllers").exists()
+
+
+def missing_controllers(root: Path = ROOT) -> list[str]:
+    """Controllers that the kubelet and runc need and the host does not offer."""
+    if is_v2(root):
+        offered = set((root / "cgroup.controllers").read_text().split())
+        return [name for name in _V2 if name not in offered]
+    return [name for name in _V1 if not (root / name / "cgroup.procs").exists()]
+
+
+def group(name: str) -> str:
+    """Path of the cluster's group below each hierarchy, as the kubelet wants it."""
+    return f"/slipway-{name}"
+
+
+def ensure(name: str, root: Path = ROOT) -> None:
+    """Makes the cluster's group in every hierarchy."""
+    if is_v2(root):
+        for controller in _V2:
+            (root / "cgroup.subtree_control").write_text(f"+{controller}")
+    for folder in _folders(name, root):
+        folder.mkdir(exist_ok=True)
+        for setting in ("cpuset.cpus", "cpuset.mems"):  # v1 leaves them empty, and an empty set can run nothing
+            if (folder.parent / setting).exists() and not (folder / setting).read_text().strip():
+                (folder / setting).write_text((folder.parent / setting).read_text())
+
+
+def processes(name: str, root: Path = ROOT) -> set[int]:
+    """Every process in the cluster's groups."""
+    found: set[int] = set()
+    for folder in _folders(name, root):
+        for file in folder.rglob("cgroup.procs"):
+            with contextlib.suppress(OSError):
+                found.update(map(int, file.read_text().split()))
+    return found
+
+
+def remove(name: str, seconds: float = 10, root: Path = ROOT) -> None:
+    """Kills what is in the cluster's groups and removes them. Raises ClusterError when something will not go."""
+    deadline = time.monotonic() + seconds
+    while any(folder.exists() for folder in _folders(name, root)):
+        for pid in processes(name, root):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for folder in _folders(name, root):
+            for child in sorted(folder.rglob("*/"), key=lambda path: len(path.parts), reverse=True):
+                _rmdir(child)
+            _rmdir(folder)
+        if time.monotonic() > deadline:
+            raise ClusterError(f"processes {sorted(processes(name, root))} in the group {group(name)} do not end")
+        time.sleep(0.05)
+
+
+def _folders(name: str, root: Path) -> list[Path]:
+    if is_v2(root):
+        return [root / group(name).strip("/")]
+    hierarchies = [folder for folder in sorted(root.iterdir()) if folder.name != "unified" and not folder.is_symlink()]
+    return [folder / group(name).strip("/") for folder in hierarchies if (folder / "cgroup.procs").exists()]
+
+
+def _rmdir(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        if folder.is_dir():
+            folder.rmdir()

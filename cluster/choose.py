@@ -1,0 +1,52 @@
+"""Which provider looks after a cluster: the one that made it, the one asked for, or the one this machine is fit for."""
+
+from cluster import state
+from cluster.errors import ClusterError
+from cluster.existing import Existing
+from cluster.kindcluster import Kind
+from cluster.local import Local
+from cluster.provider import Provider, Say
+from cluster.shell import find, run
+
+
+def decide(asked: str, made_by: str | None, context: str, *, docker: bool) -> str:
+    """Name of the provider. Pure; `made_by` is the provider of a cluster that exists already.
+
+    Raises ClusterError when what is asked for contradicts what is there, or a context comes without its provider.
+    """
+    wanted = "existing" if context and asked == "auto" else asked
+    if context and wanted != "existing":
+        raise ClusterError(f"--context belongs to the provider existing, not to {wanted}")
+    if made_by is not None:
+        if wanted not in ("auto", made_by):
+            raise ClusterError(
+                f"the cluster was made by the provider {made_by}, not {wanted}",
+                "Take it down first, or choose another --name.",
+            )
+        return made_by
+    if wanted != "auto":
+        return wanted
+    return "kind" if docker else "local"
+
+
+def docker_answers() -> bool:
+    """True when a Docker daemon can be talked to."""
+    if find("docker") is None:
+        return False
+    try:
+        run(["docker", "version", "--format", "{{.Server.Version}}"], timeout=20)
+    except ClusterError:
+        return False
+    return True
+
+
+def provider_for(name: str, say: Say, asked: str = "auto", context: str = "", *, install: bool = False) -> Provider:
+    """The provider of the cluster called `name`."""
+    record = state.load(name)
+    made_by = record.provider if record else None
+    kind = decide(asked, made_by, context, docker=made_by is None and asked == "auto" and docker_answers())
+    if kind == "kind":
+        return Kind(name, say)
+    if kind == "existing":
+        return Existing(name, say, context or (record.context if record else ""))
+    return Local(name, say, install_packages=install)
