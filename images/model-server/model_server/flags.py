@@ -144,8 +144,10 @@ def ignored(options: Options) -> list[str]:
 
 
 def _kind(annotation: Any) -> str:
-    names: dict[Any, str] = {bool: "bool", str: "string", float: "float"}
-    return names.get(annotation) or str(annotation)
+    if annotation in (bool, str, float):
+        return {bool: "bool", str: "string", float: "float"}[annotation]
+    kind: str = annotation.__metadata__[0]
+    return kind
 
 
 _KINDS: dict[str, str] = {item.name: _kind(item.type) for item in fields(Options)}

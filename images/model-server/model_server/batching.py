@@ -1,0 +1,296 @@
+"""Server-side batching: requests of one signature that wait at the same time run as one.
+
+A `Batcher` stands in front of one session. Each combination of inputs and outputs has its own `BatchQueue`; the queues of all
+models share the threads of one `BatchScheduler`, which takes a batch when it is full or its first request has waited
+`batch_timeout_micros`. Errors are those of the C++ server's BatchingSession.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from model_server import dtypes
+from model_server.config import BatchingConfig
+from model_server.errors import Code, ServingError, invalid_argument
+from model_server.metrics import Metrics
+from model_server.servable import Runner
+from model_server.tensors import HostTensor
+
+_Feeds = list[tuple[str, HostTensor]]
+_Results = dict[str, HostTensor]
+
+
+@dataclass(slots=True)
+class _Task:
+    feeds: _Feeds
+    size: int
+    timeout_ms: int
+    enqueued: float
+    result: "Future[_Results]" = field(default_factory=Future)
+
+    @property
+    def deadline(self) -> float:
+        return self.enqueued + self.timeout_ms / 1000 if self.timeout_ms > 0 else float("inf")
+
+
+@dataclass(slots=True)
+class _Batch:
+    tasks: list[_Task] = field(default_factory=list)
+    size: int = 0
+    closed: bool = False
+
+
+class BatchQueue:
+    """Batches of one signature. Its state belongs to the scheduler's lock."""
+
+    def __init__(self, fetches: tuple[str, ...], config: BatchingConfig, session: Runner, metrics: Metrics) -> None:
+        self._fetches, self._config, self._session, self._metrics = fetches, config, session, metrics
+        self._batches: deque[_Batch] = deque()
+
+    def add(self, task: _Task) -> None:
+        """Put a task into the open batch or a new one; UNAVAILABLE if the queue is full."""
+        limit = self._config.max_execution_batch_size
+        batch = self._batches[-1] if self._batches else None
+        if batch is None or batch.closed or batch.size + task.size > limit:
+            if len(self._batches) >= self._config.max_enqueued_batches:
+                raise ServingError(
+                    Code.UNAVAILABLE,
+                    "The batch scheduling queue to which this task was submitted is full; currently "
+                    f"{len(self._batches)} batches enqueued and max_enqueued_batches is "
+                    f"{self._config.max_enqueued_batches}",
+                )
+            if batch is not None:
+                batch.closed = True
+            batch = _Batch()
+            self._batches.append(batch)
+        batch.tasks.append(task)
+        batch.size += task.size
+        batch.closed = batch.size >= limit
+
+    def due(self) -> float | None:
+        """When the first batch may run (monotonic seconds), or None if there is none."""
+        if not self._batches:
+            return None
+        first = self._batches[0]
+        return 0.0 if first.closed else first.tasks[0].enqueued + self._config.batch_timeout_micros / 1e6
+
+    def take(self) -> _Batch:
+        """Remove the first batch."""
+        return self._batches.popleft()
+
+    def process(self, batch: _Batch) -> None:
+        """Run a batch and settle its tasks. Never raises."""
+        try:
+            results = self._run(batch)
+        except Exception as error:
+            for task in batch.tasks:
+                task.result.set_exception(error)
+            return
+        for task, result in zip(batch.tasks, results, strict=True):
+            task.result.set_result(result)
+
+    def _run(self, batch: _Batch) -> list[_Results]:
+        now = time.monotonic()
+        for task in batch.tasks:
+            self._metrics.queuing_latency.observe((now - task.enqueued) * 1e6, self._config.thread_pool_name)
+        latest = max(task.deadline for task in batch.tasks)
+        if latest <= now:
+            raise ServingError(Code.RESOURCE_EXHAUSTED, "Run() timeout exceeded while waiting in batching queue")
+        timeout_ms = 0 if latest == float("inf") else max(int((latest - now) * 1000), 1)
+        target = round_up(batch.size, self._config.allowed_batch_sizes)
+        self._metrics.padding_size.observe(target - batch.size, str(target))
+        self._metrics.processed_batch_size.observe(target)
+        feeds = merge([task.feeds for task in batch.tasks], target - batch.size, self._config.pad_variable_length_inputs)
+        self._metrics.wrapped_run_count.add()
+        outputs = self._session.run(feeds, self._fetches, timeout_ms)
+        return split(dict(zip(self._fetches, outputs, strict=True)), [task.size for task in batch.tasks], target)
+
+
+class BatchScheduler:
+    """Threads that run the batches of all queues, the longest due first."""
+
+    def __init__(self, threads: int) -> None:
+        self._wake = threading.Condition()
+        self._queues: list[BatchQueue] = []
+        for number in range(threads):
+            threading.Thread(target=self._work, name=f"batch-{number}", daemon=True).start()
+
+    def attach(self, queue: BatchQueue) -> None:
+        """Take care of a queue from now on."""
+        with self._wake:
+            self._queues.append(queue)
+
+    def detach(self, queue: BatchQueue) -> None:
+        """Forget a queue, which must be empty."""
+        with self._wake:
+            self._queues.remove(queue)
+
+    def submit(self, queue: BatchQueue, tasks: Sequence[_Task]) -> None:
+        """Enqueue tasks that belong together; UNAVAILABLE if there is no room for one of them."""
+        with self._wake:
+            for task in tasks:
+                queue.add(task)
+            self._wake.notify()
+
+    def _work(self) -> None:
+        while True:
+            with self._wake:
+                queue, batch = self._next()
+            queue.process(batch)
+
+    def _next(self) -> tuple[BatchQueue, _Batch]:
+        while True:
+            due = [(when, queue) for queue in self._queues if (when := queue.due()) is not None]
+            if not due:
+                self._wake.wait()
+                continue
+            when, queue = min(due, key=lambda item: item[0])
+            delay = when - time.monotonic()
+            if delay <= 0:
+                batch = queue.take()
+                if len(due) > 1 or queue.due() is not None:
+                    self._wake.notify()
+                return queue, batch
+            self._wake.wait(delay)
+
+
+class Batcher:
+    """Runs requests of one session in batches; a `Runner` like the session itself."""
+
+    def __init__(self, session: Runner, config: BatchingConfig, scheduler: BatchScheduler, metrics: Metrics) -> None:
+        self._session, self._config, self._scheduler, self._metrics = session, config, scheduler, metrics
+        self._queues: dict[tuple[tuple[str, ...], tuple[str, ...]], BatchQueue] = {}
+        self._lock = threading.Lock()
+
+    def run(self, feeds: Sequence[tuple[str, HostTensor]], fetches: Sequence[str], timeout_ms: int) -> list[HostTensor]:
+        """Enqueue, wait for the batch, give this request's share of its outputs."""
+        size = batch_size(feeds)
+        for _ in feeds:
+            self._metrics.input_batch_size.observe(size)
+        limit = self._config.max_batch_size
+        if size > limit:
+            raise invalid_argument(f"Task size {size} is larger than maximum input batch size {limit}")
+        ordered = sorted(feeds, key=lambda item: item[0])
+        now = time.monotonic()
+        tasks = [_Task(part, batch_size(part), timeout_ms, now) for part in self._parts(ordered, size)]
+        self._scheduler.submit(self._queue(ordered, fetches), tasks)
+        results = [task.result.result() for task in tasks]
+        if len(results) == 1:
+            return [results[0][name] for name in fetches]
+        return [_concatenated([result[name] for result in results]) for name in fetches]
+
+    def close(self) -> None:
+        """Detach the queues and close the session."""
+        for queue in self._queues.values():
+            self._scheduler.detach(queue)
+        self._session.close()
+
+    def _parts(self, feeds: _Feeds, size: int) -> list[_Feeds]:
+        step = self._config.max_execution_batch_size
+        if not self._config.enable_large_batch_splitting or size <= step:
+            return [feeds]
+        return [
+            [(name, HostTensor(tensor.dtype, tensor.array[start : start + step])) for name, tensor in feeds]
+            for start in range(0, size, step)
+        ]
+
+    def _queue(self, feeds: _Feeds, fetches: Sequence[str]) -> BatchQueue:
+        key = (tuple(name for name, _ in feeds), tuple(sorted(set(fetches))))
+        with self._lock:
+            queue = self._queues.get(key)
+            if queue is None:
+                queue = self._queues[key] = BatchQueue(key[1], self._config, self._session, self._metrics)
+                self._scheduler.attach(queue)
+            return queue
+
+
+def batch_size(feeds: Sequence[tuple[str, HostTensor]]) -> int:
+    """The common 0th dimension of all inputs."""
+    sizes = set()
+    for _, tensor in feeds:
+        if tensor.array.ndim == 0:
+            raise invalid_argument("Batching Run() input tensors must have at least one dimension")
+        sizes.add(tensor.array.shape[0])
+    if len(sizes) > 1:
+        raise invalid_argument("Batching Run() input tensors must have equal 0th-dimension size")
+    if not sizes:
+        raise invalid_argument("Batching session Run() must have at least one input tensor")
+    return int(sizes.pop())
+
+
+def round_up(size: int, allowed: Sequence[int]) -> int:
+    """The smallest allowed size that holds `size`; `size` itself where all are allowed."""
+    return next((limit for limit in allowed if limit >= size), size)
+
+
+def merge(parts: Sequence[_Feeds], padding_rows: int, pad_variable: bool) -> _Feeds:
+    """Concatenate inputs of the same name and repeat the last request's first row `padding_rows` times."""
+    merged: _Feeds = []
+    for position, (name, first) in enumerate(parts[0]):
+        tensors = [part[position][1] for part in parts]
+        if any(tensor.dtype != first.dtype for tensor in tensors):
+            raise invalid_argument(f"Tensors with name '{name}' from different tasks have different types")
+        arrays = [tensor.array for tensor in tensors]
+        if pad_variable:
+            arrays = _equal_shapes(arrays)
+        elif any(array.shape[1:] != arrays[0].shape[1:] for array in arrays):
+            raise ServingError(
+                Code.FAILED_PRECONDITION,
+                f"Tensors with name '{name}' from different tasks have different shapes and padding is turned off. "
+                "Set pad_variable_length_inputs to true, or ensure that all tensors with the same name have equal "
+                "dimensions starting with the first dim.",
+            )
+        if padding_rows and len(arrays[-1]):
+            arrays.append(np.repeat(arrays[-1][:1], padding_rows, axis=0))
+        merged.append((name, HostTensor(first.dtype, arrays[0] if len(arrays) == 1 else np.concatenate(arrays))))
+    return merged
+
+
+def split(outputs: _Results, sizes: Sequence[int], total: int) -> list[_Results]:
+    """Cut every output into the requests' shares; rows beyond them are padding."""
+    for tensor in outputs.values():
+        if tensor.array.ndim == 0:
+            raise ServingError(Code.FAILED_PRECONDITION, "Batched output tensor has 0 dimensions")
+        if tensor.array.shape[0] != total:
+            raise ServingError(
+                Code.FAILED_PRECONDITION,
+                "Batched output tensor's 0th dimension does not equal the sum of the 0th dimension sizes of the "
+                "input tensors",
+            )
+    shares: list[_Results] = []
+    start = 0
+    for size in sizes:
+        shares.append({n: HostTensor(t.dtype, t.array[start : start + size]) for n, t in outputs.items()})
+        start += size
+    return shares
+
+
+def _equal_shapes(arrays: "list[np.ndarray[tuple[int, ...], np.dtype[np.generic]]]") -> "list[np.ndarray[tuple[int, ...], np.dtype[np.generic]]]":
+    """Pad every dimension but the 0th to the largest, with each tensor's own first value, as the C++ server does."""
+    if len({array.ndim for array in arrays}) > 1:
+        raise invalid_argument("Tensors of one input in a batch have different numbers of dimensions")
+    largest = [max(array.shape[axis] for array in arrays) for axis in range(arrays[0].ndim)]
+    padded = []
+    for array in arrays:
+        shape = (array.shape[0], *largest[1:])
+        if shape == array.shape:
+            padded.append(array)
+            continue
+        if not array.size:
+            raise invalid_argument("Got empty tensor in batch of non-empty tensors.")
+        target = np.empty(shape, dtype=array.dtype)
+        target.fill(array.flat[0])
+        target[tuple(slice(size) for size in array.shape)] = array
+        padded.append(target)
+    return padded
+
+
+def _concatenated(parts: Sequence[HostTensor]) -> HostTensor:
+    dtype = parts[0].dtype
+    assert dtype in dtypes.STORAGE
+    return HostTensor(dtype, np.concatenate([part.array for part in parts]))

@@ -1,0 +1,214 @@
+"""The process: flags, start order, ports, drain at SIGTERM, exit codes.
+
+No port is open before every model has an available version. A start that fails ends with
+`Failed to start server. Error: …` as the last line of output and exit code 255, so that a container platform that shows the
+end of the log shows the reason.
+"""
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from model_server import SERVING_VERSION, config, flags, protos
+from model_server.capi import TensorFlow
+from model_server.core import Core
+from model_server.errors import ServingError
+from model_server.grpc_server import MINIMUM_WORKERS, GrpcServer
+from model_server.http_server import RestServer
+from model_server.loader import Loader, LoaderSettings
+from model_server.log import set_up_logging
+from model_server.manager import LoadPolicy, Manager
+from model_server.metrics import Metrics
+from model_server.options import Options
+from model_server.predict import Predictor
+from model_server.rest_api import RestApi
+from model_server.textproto import TextError
+
+#: Seconds that running requests may take after SIGTERM, unless the environment says otherwise. Below Kubernetes' 30.
+DRAIN_SECONDS = 25.0
+DRAIN_VARIABLE = "MODEL_SERVER_DRAIN_SECONDS"
+_FAILURE = 255
+#: What gRPC needs to cancel calls whose grace is over.
+_CANCEL_SECONDS = 2.0
+_log = logging.getLogger(__name__)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the server; `arguments` with the program's name first. Ends the process with the contract's exit code."""
+    parsed = flags.parse(arguments[1:])
+    program = "tensorflow_model_server"
+    if parsed.usage_wanted:
+        for problem in parsed.problems:
+            print(problem, file=sys.stderr, flush=True)
+        print(flags.usage(program), end="")
+        _exit(_FAILURE)
+    if parsed.options.version:
+        library = TensorFlow(protos.tensorflow_directory())
+        print(f"TensorFlow ModelServer: {SERVING_VERSION}\nTensorFlow Library: {library.version}")
+        _exit(0)
+    if parsed.unknown:
+        print(f"unknown argument: {parsed.unknown[0]}\n{flags.usage(program)}", end="", flush=True)
+    set_up_logging()
+    for sentence in flags.ignored(parsed.options):
+        _log.warning("%s", sentence)
+    _exit(_serve(parsed.options))
+
+
+class Stop:
+    """Remembers that the process was told to end. While models are loading that means at once; a second signal always does."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._serving = False
+
+    def install(self) -> None:
+        """Listen to SIGTERM and SIGINT."""
+        signal.signal(signal.SIGTERM, self._told)
+        signal.signal(signal.SIGINT, self._told)
+
+    def wait(self) -> None:
+        """From now on a signal means a drain; block until one comes."""
+        self._serving = True
+        self._event.wait()
+
+    def _told(self, number: int, _frame: object) -> None:
+        if not self._serving:
+            os._exit(0)
+        if self._event.is_set():
+            os._exit(128 + number)
+        self._event.set()
+
+
+def drain_seconds(environment: Mapping[str, str]) -> float:
+    """The grace of a drain, from the environment where it has a sensible number."""
+    try:
+        value = float(environment.get(DRAIN_VARIABLE, DRAIN_SECONDS))
+    except ValueError:
+        value = DRAIN_SECONDS
+    return value if 0 <= value < 1e6 else DRAIN_SECONDS
+
+
+def _serve(options: Options) -> int:
+    stop = Stop()
+    stop.install()
+    try:
+        running = _start(options)
+    except ServingError as error:
+        if isinstance(error, TextError):
+            print(error.detail, file=sys.stderr, flush=True)
+        print(f"Failed to start server. Error: {error}", flush=True)
+        return _FAILURE
+    stop.wait()
+    return _drain(running, drain_seconds(os.environ))
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    manager: Manager
+    grpc: GrpcServer
+    rest: RestServer | None
+
+
+def _start(options: Options) -> _Running:
+    """Load the models, then open the gRPC port, then the REST port; ServingError if any of it fails."""
+    config.check(options)
+    models = config.models(options)
+    settings = LoaderSettings(
+        tags=tuple(options.saved_model_tags.split(",")),
+        session_config=config.session_config(options),
+        batching=config.batching(options),
+        per_model_batching=options.enable_per_model_batching_parameters,
+        warmup_enabled=options.enable_model_warmup,
+        warmup_iterations=options.num_request_iterations_for_warmup,
+    )
+    metrics = Metrics()
+    for model in models:
+        metrics.know_model(model.name)
+    predictor = Predictor(
+        metrics, options.enable_signature_method_name_check, options.enable_serialization_as_tensor_content
+    )
+    loader = Loader(_tensorflow(options), settings, predictor, metrics)
+    policy = LoadPolicy(
+        max_retries=max(options.max_num_load_retries, 0),
+        retry_interval_seconds=options.load_retry_interval_micros / 1e6,
+        poll_seconds=options.file_system_poll_wait_seconds,
+    )
+    manager = Manager(models, loader, policy, options.allow_version_labels_for_unavailable_models)
+    manager.start()
+    core = Core(manager, predictor, metrics)
+    grpc = GrpcServer(core, options)
+    grpc.start()
+    if options.port:
+        _log.info("Running gRPC ModelServer at 0.0.0.0:%d ...", options.port)
+    return _Running(manager, grpc, _start_rest(core, options))
+
+
+def _start_rest(core: Core, options: Options) -> RestServer | None:
+    if not options.rest_api_port:
+        return None
+    if options.rest_api_port == options.port:
+        _log.error(
+            "server_options.http_port cannot be same as grpc_port. Please use a different port for HTTP/REST API. "
+            "Skipped exporting HTTP/REST API."
+        )
+        return None
+    metrics_path = config.monitoring_path(options)
+    api = RestApi(core, options.rest_api_timeout_in_ms, options.rest_api_enable_cors_support)
+    workers = max(options.rest_api_num_threads, MINIMUM_WORKERS)
+    try:
+        server = RestServer(options.rest_api_port, api, core.metrics, metrics_path, workers)
+    except OSError as error:
+        _log.error("Failed to start HTTP Server at localhost:%d: %s", options.rest_api_port, error)
+        return None
+    server.start()
+    _log.info("Exporting HTTP/REST API at:localhost:%d ...", options.rest_api_port)
+    return server
+
+
+def _drain(running: _Running, grace_seconds: float) -> int:
+    """Health first, then no new work, then wait for what runs."""
+    _log.info("Draining: running requests have %g s", grace_seconds)
+    deadline = time.monotonic() + grace_seconds
+    running.manager.stop()
+    running.grpc.not_serving()
+    stopped = running.grpc.stop(grace_seconds)
+    finished = running.rest.drain(deadline) if running.rest else True
+    finished = stopped.wait(max(deadline - time.monotonic(), 0) + _CANCEL_SECONDS) and finished
+    if time.monotonic() > deadline:
+        finished = False
+    _log.info("Drained" if finished else "Ending with requests unfinished: their time was up")
+    return 0
+
+
+def _tensorflow(options: Options) -> Callable[[], TensorFlow]:
+    """The library, loaded at its first use and once."""
+    lock = threading.Lock()
+
+    @cache
+    def load() -> TensorFlow:
+        # The library's own chatter would bury the reason of a failed start.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+        library = TensorFlow(protos.tensorflow_directory())
+        wants_xla = options.xla_cpu_compilation_enabled or options.xla_gpu_compilation_enabled
+        if not wants_xla and not library.disable_xla():
+            _log.warning("XLA cannot be switched off in this TensorFlow library")
+        return library
+
+    def guarded() -> TensorFlow:
+        with lock:
+            return load()
+
+    return guarded
+
+
+def _exit(code: int) -> None:
+    """End now: TensorFlow's threads must not run into a dying interpreter, nor print after the last line."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -1,0 +1,88 @@
+"""From a version directory to a `Servable`: session, batcher, warm-up."""
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from model_server import config as configuration
+from model_server import warmup
+from model_server.batching import Batcher, BatchScheduler
+from model_server.capi import Session, TensorFlow
+from model_server.errors import Code, ServingError
+from model_server.metrics import Metrics
+from model_server.predict import Predictor
+from model_server.protos import meta_graph_pb2
+from model_server.servable import Runner, Servable
+
+_PER_MODEL_BATCHING_FILE = "batching_params.pbtxt"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LoaderSettings:
+    """How models are loaded; see the flags of the same names."""
+
+    tags: tuple[str, ...]
+    session_config: bytes
+    batching: configuration.BatchingConfig | None
+    per_model_batching: bool
+    warmup_enabled: bool
+    warmup_iterations: int
+
+
+class Loader:
+    """Loads versions. One instance per process; `load` may run in several threads."""
+
+    def __init__(self, library: Callable[[], TensorFlow], settings: LoaderSettings, predictor: Predictor, metrics: Metrics):
+        self._library, self._settings = library, settings
+        self._predictor, self._metrics = predictor, metrics
+        self._scheduler: BatchScheduler | None = None
+        if settings.batching is not None:
+            self._scheduler = BatchScheduler(settings.batching.num_batch_threads)
+
+    def load(self, name: str, version: int, path: str) -> Servable:
+        """Load and warm up `path`. ServingError with TensorFlow's words if that fails; then nothing is left behind."""
+        session = self._session(path)
+        try:
+            runner = self._batched(path, session)
+            graph = meta_graph_pb2.MetaGraphDef.FromString(session.signatures)
+            servable = Servable(name, version, dict(graph.signature_def), runner)
+            if self._settings.warmup_enabled:
+                warmup.replay(path, servable, self._predictor, self._settings.warmup_iterations, self._metrics)
+        except BaseException:
+            session.close()
+            raise
+        return servable
+
+    def _session(self, path: str) -> Session:
+        started = time.monotonic()
+        outcome = "fail"
+        try:
+            session = Session(self._library(), path, self._settings.tags, self._settings.session_config)
+            outcome = "success"
+            return session
+        finally:
+            self._metrics.load_attempts.add(path, outcome)
+            self._metrics.load_latency.add(path, amount=int((time.monotonic() - started) * 1e6))
+
+    def _batched(self, path: str, session: Session) -> Runner:
+        settings = self._settings.batching
+        if settings is None or self._scheduler is None:
+            return session
+        if self._settings.per_model_batching:
+            own = os.path.join(path, _PER_MODEL_BATCHING_FILE)
+            if not os.path.exists(own):
+                return session
+            settings = configuration.read_batching(own)
+        _log.info("Wrapping session to perform batch processing")
+        return Batcher(session, settings, self._scheduler, self._metrics)
+
+
+def describe(error: Exception) -> ServingError:
+    """Any failure of a load as a status; memory exhaustion and system errors included."""
+    if isinstance(error, ServingError):
+        return error
+    code = Code.RESOURCE_EXHAUSTED if isinstance(error, MemoryError) else Code.INTERNAL
+    return ServingError(code, f"{type(error).__name__}: {error}")

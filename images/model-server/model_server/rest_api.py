@@ -1,0 +1,152 @@
+"""The REST API without HTTP: from method, path and body to status, headers and body."""
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from model_server import metadata, rest_json, status
+from model_server.core import Core
+from model_server.errors import Code, ServingError, invalid_argument
+from model_server.protos import get_model_metadata_pb2, get_model_status_pb2, model_pb2
+from model_server.servable import DEFAULT_SIGNATURE
+from model_server.tensors import HostTensor
+
+_PREDICTION = re.compile(
+    r"/v1/models/([^/:]+)(?:(?:/versions/([0-9]+))|(?:/labels/([^/:]+)))?:(classify|regress|predict)", re.IGNORECASE
+)
+_STATUS = re.compile(
+    r"/v1/models(?:/([^/:]+))?(?:(?:/versions/([0-9]+))|(?:/labels/([^/:]+)))?(?:/(metadata))?", re.IGNORECASE
+)
+_CORS = (
+    ("Access-Control-Allow-Origin", "*"),
+    ("Access-Control-Allow-Methods", "POST, GET"),
+    ("Access-Control-Allow-Headers", "Content-Type"),
+)
+_JSON = (("Content-Type", "application/json"),)
+_MAX_VERSION = 2**63
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An HTTP answer without the transport's own headers."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+@dataclass(slots=True)
+class _Call:
+    """What the path said; kept for counting even when the request fails."""
+
+    model: str = ""
+    api: str = ""
+
+
+class RestApi:
+    """Answers requests under /v1/."""
+
+    def __init__(self, core: Core, timeout_ms: int, cors: bool) -> None:
+        self._core, self._timeout_ms = core, timeout_ms
+        self._cors = _CORS if cors else ()
+
+    def handle(self, method: str, path: str, body: bytes, origin: str) -> Reply:
+        """Answer one request. Never raises ServingError: it becomes `{"error": …}` with its HTTP status."""
+        started = time.monotonic()
+        call = _Call()
+        headers: tuple[tuple[str, str], ...] = _JSON
+        code, http_status, text = Code.OK, 200, ""
+        try:
+            if method == "OPTIONS":
+                headers = ()
+                _check_origin(origin)
+            else:
+                text = self._dispatch(method, path, body, call)
+        except ServingError as error:
+            code, http_status = error.code, error.http_status
+            text = rest_json.error_text(error.message) if method != "OPTIONS" else ""
+        if code is Code.OK:
+            self._core.metrics.request_latency.observe((time.monotonic() - started) * 1e6, call.model, call.api, "REST")
+        self._core.metrics.request(call.model, code.name)
+        return Reply(http_status, headers + self._cors, _encoded(text))
+
+    def _dispatch(self, method: str, path: str, body: bytes, call: _Call) -> str:
+        pattern = {"POST": _PREDICTION, "GET": _STATUS}.get(method)
+        match = pattern.fullmatch(path) if pattern else None
+        if match is None:
+            raise invalid_argument(f"Malformed request: {method} {path}")
+        model, version, label, last = match.groups()
+        call.model = _decoded(model or "")
+        spec = _model_spec(call.model, version, label)
+        if method == "POST":
+            call.api = last
+            # The C++ server compares exactly, although it matches the path in any case.
+            if last == "predict":
+                return self._predict(spec, body)
+            if last in ("classify", "regress"):
+                raise ServingError(Code.UNIMPLEMENTED, f"{last} is not implemented by this server.")
+            raise invalid_argument(f"Malformed request: {method} {path}")
+        if not call.model:
+            raise invalid_argument("Missing model name in request.")
+        return self._metadata(spec) if last == "metadata" else self._status(spec)
+
+    def _predict(self, spec: Any, body: bytes) -> str:
+        with self._core.manager.acquire(spec) as servable:
+
+            def inputs_of(signature_name: str) -> Mapping[str, Any]:
+                name = signature_name or DEFAULT_SIGNATURE
+                signature = servable.signatures.get(name)
+                if signature is None:
+                    raise invalid_argument(f'Serving signature name: "{name}" not found in signature def')
+                inputs: Mapping[str, Any] = signature.inputs
+                return inputs
+
+            request = rest_json.parse_predict(body, inputs_of)
+            outputs = self._core.predictor.run(
+                servable, request.signature_name or DEFAULT_SIGNATURE, request.tensors, (), self._timeout_ms, _as_it_is
+            )
+        return rest_json.predict_text(outputs, request.row_format)
+
+    def _metadata(self, spec: Any) -> str:
+        request = get_model_metadata_pb2.GetModelMetadataRequest(model_spec=spec, metadata_field=["signature_def"])
+        return metadata.to_json(self._core.model_metadata(request))
+
+    def _status(self, spec: Any) -> str:
+        return status.to_json(self._core.model_status(get_model_status_pb2.GetModelStatusRequest(model_spec=spec)))
+
+
+def _as_it_is(value: Any) -> HostTensor:
+    if not isinstance(value, HostTensor):
+        raise ValueError("not a tensor")
+    return value
+
+
+def _check_origin(origin: str) -> None:
+    if not re.search("https?://", origin):
+        raise ServingError(Code.FAILED_PRECONDITION, "Origin header is missing in CORS preflight")
+
+
+def _model_spec(model: str, version: str | None, label: str | None) -> Any:
+    spec = model_pb2.ModelSpec(name=model)
+    if version:
+        number = int(version) if len(version) < 20 else _MAX_VERSION
+        if number >= _MAX_VERSION:
+            raise invalid_argument(f"Failed to convert version: {version} to numeric.")
+        spec.version.value = number
+    if label:
+        spec.version_label = _decoded(label)
+    return spec
+
+
+def _decoded(name: str) -> str:
+    return unquote_to_bytes(name).decode("utf-8", "replace")
+
+
+def _encoded(text: str) -> bytes:
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace")

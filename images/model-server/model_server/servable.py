@@ -1,0 +1,52 @@
+"""One loaded version of a model: its signatures and a way to run them, with a count of who is using it."""
+
+import threading
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from model_server.tensors import HostTensor
+
+DEFAULT_SIGNATURE = "serving_default"
+
+
+class Runner(Protocol):
+    """Runs a graph: a session, or a batcher in front of one."""
+
+    def run(self, feeds: Sequence[tuple[str, HostTensor]], fetches: Sequence[str], timeout_ms: int) -> list[HostTensor]:
+        """(tensor name, value) in, the values of `fetches` out; `timeout_ms` 0 means none."""
+
+    def close(self) -> None:
+        """Free what the runner holds; nothing runs any more."""
+
+
+class Servable:
+    """A version that can be asked. `close` waits until nobody uses it."""
+
+    def __init__(self, name: str, version: int, signatures: dict[str, Any], runner: Runner) -> None:
+        self.name, self.version = name, version
+        self.signatures = signatures
+        self._runner = runner
+        self._users = 0
+        self._idle = threading.Condition()
+
+    def retain(self) -> None:
+        """Keep the version loaded until `release`."""
+        with self._idle:
+            self._users += 1
+
+    def release(self) -> None:
+        """Undo one `retain`."""
+        with self._idle:
+            self._users -= 1
+            if not self._users:
+                self._idle.notify_all()
+
+    def run(self, feeds: Sequence[tuple[str, HostTensor]], fetches: Sequence[str], timeout_ms: int) -> list[HostTensor]:
+        """Run the graph; see `Runner.run`."""
+        return self._runner.run(feeds, fetches, timeout_ms)
+
+    def close(self) -> None:
+        """Wait for the last user, then free the model."""
+        with self._idle:
+            self._idle.wait_for(lambda: not self._users)
+        self._runner.close()

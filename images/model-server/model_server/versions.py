@@ -1,0 +1,58 @@
+"""Version directories: which ones are there, and which ones a policy wants."""
+
+import os
+from dataclasses import dataclass
+
+from model_server.config import ModelConfig, VersionPolicy
+from model_server.errors import ServingError, invalid_argument
+
+_INT64 = 2**63
+
+
+@dataclass(frozen=True, slots=True)
+class VersionDirectory:
+    """A numbered directory under a model's base path."""
+
+    version: int
+    path: str
+
+
+def parse_version(name: str) -> int | None:
+    """The number that a directory name stands for (`00000123` is 123), or None."""
+    text = name.strip()
+    digits = text[1:] if text[:1] in ("+", "-") else text
+    if not (digits.isascii() and digits.isdigit()):
+        return None
+    number = int(text)
+    return number if 0 <= number < _INT64 else None
+
+
+def find(model: ModelConfig) -> list[VersionDirectory]:
+    """Directories that `model` should serve now, lowest version first; ServingError if its base path is not there."""
+    try:
+        children = sorted(os.listdir(model.base_path))
+    except OSError as error:
+        raise _no_base_path(model, error) from error
+    present: dict[int, str] = {}
+    for child in children:
+        version = parse_version(child)
+        if version is not None:
+            present[version] = os.path.join(model.base_path, child)
+    return [VersionDirectory(version, present[version]) for version in sorted(wanted(model.policy, set(present)))]
+
+
+def wanted(policy: VersionPolicy, present: set[int]) -> set[int]:
+    """The versions among `present` that the policy asks for."""
+    if policy.specific:
+        return present & set(policy.specific)
+    if policy.everything:
+        return present
+    return set(sorted(present)[-policy.latest :])
+
+
+def _no_base_path(model: ModelConfig, error: OSError) -> ServingError:
+    status = "NOT_FOUND" if isinstance(error, FileNotFoundError) else "FAILED_PRECONDITION"
+    return invalid_argument(
+        f"Could not find base path {model.base_path} for servable {model.name} "
+        f"with error {status}: {model.base_path}; {error.strerror}"
+    )
