@@ -14,6 +14,7 @@ import pytest
 from cluster.controlplane import ControlPlane
 from slipway.api import crd
 from slipway.api.base import ApiModel
+from slipway.api.resource import NAME_RULES
 from tests.crd.cases import body
 from tests.crd.conftest import COLLECTION, CRD, ROOT, Kubectl
 
@@ -196,7 +197,7 @@ def test_alternatives_are_refused() -> None:
 
 def test_a_pattern_survives_its_way_into_cel() -> None:
     """A pattern goes into a CEL string literal; reading it back gives the pattern."""
-    for rule in crd.NAME_RULES:
+    for rule in NAME_RULES:
         literal = re.fullmatch(r"!?self\.metadata\.name\.matches\((.*)\)", rule.cel("self.metadata.name")["rule"])
         assert literal is not None
         assert ast.literal_eval(literal.group(1)) == rule.pattern
