@@ -4,21 +4,12 @@ First in the flow: every other room speaks in these types. Nothing here does I/O
 """
 
 from slipway.api.conditions import ConditionStatus, ConditionType, Reason
+from slipway.api.podtemplate import Gpu, PodTemplate, Resources
 from slipway.api.resource import CATEGORIES, GROUP, KIND, PLURAL, SHORT_NAMES, SINGULAR, VERSION, ModelDeployment
-from slipway.api.spec import (
-    Autoscaling,
-    AutoscalingMetric,
-    Batching,
-    Gpu,
-    ModelDeploymentSpec,
-    ModelSource,
-    PodTemplate,
-    Resources,
-    Rollout,
-    RolloutStrategy,
-    Runtime,
-    Warmup,
-)
+from slipway.api.runtime import Batching, Runtime, Warmup
+from slipway.api.scaling import Autoscaling, AutoscalingMetric, Rollout, RolloutStrategy, parse_duration
+from slipway.api.source import ModelSource
+from slipway.api.spec import ModelDeploymentSpec
 from slipway.api.status import (
     Condition,
     Endpoints,
@@ -60,4 +51,5 @@ __all__ = [
     "Runtime",
     "Verdict",
     "Warmup",
+    "parse_duration",
 ]
