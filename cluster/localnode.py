@@ -206,6 +206,7 @@ class LocalNode:
             "kube-proxy.json": node.kube_proxy_config(self._config("kube-proxy"), network, self.node),
             "scheduler.json": components.scheduler_config(self._config("kube-scheduler"), _LIMITS),
             "Corefile": node.corefile(self._config("coredns"), network),
+            "root.zone": node.ROOT_ZONE,
             "resolv.conf": f"nameserver {network.dns}\n",
         }
         for file, text in files.items():

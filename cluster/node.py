@@ -10,6 +10,9 @@ PAUSE_IMAGE = "docker.io/slipway/pause:1"
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"  # inside the mount namespace
 HOST_NAME = "host.slipway.internal"
 CLUSTER_DOMAIN = "cluster.local"
+ROOT_ZONE = """. 5 IN SOA dns.slipway.internal. none.slipway.internal. 1 3600 600 86400 5
+. 5 IN NS dns.slipway.internal.
+"""
 _EVICTION_SIGNALS = (
     "memory.available",
     "nodefs.available",
@@ -152,7 +155,11 @@ def kube_proxy_config(kubeconfig: Path, network: Network, node: str) -> str:
 
 
 def corefile(kubeconfig: Path, network: Network) -> str:
-    """CoreDNS for the cluster's own names and the host's. There is no way out, so any other name does not exist."""
+    """CoreDNS for the cluster's own names and the host's.
+
+    There is no way out, so any other name does not exist: that is what an empty root zone (ROOT_ZONE) says, at once,
+    where a missing forwarder would make every look-up wait and try again.
+    """
     return f""".:53 {{
     bind {network.node}
     errors
@@ -167,8 +174,8 @@ def corefile(kubeconfig: Path, network: Network) -> str:
         {network.host} {HOST_NAME}
         fallthrough
     }}
-    template ANY ANY . {{
-        rcode NXDOMAIN
+    file {kubeconfig.parent}/root.zone . {{
+        reload 0
     }}
 }}
 """
