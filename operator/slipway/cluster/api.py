@@ -1,0 +1,194 @@
+"""Cluster: the verbs that the loop needs, on plain JSON objects.
+
+Every object that the API server answers with goes into the store at once (read-your-write), so that the next decision
+does not rest on an older picture.
+"""
+
+import json
+import random
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Protocol
+
+from slipway import names
+from slipway.api import KIND
+from slipway.cluster.connection import Connection, Request
+from slipway.cluster.errors import Conflict, Expired, Gone, TryLater
+from slipway.cluster.kinds import resource
+from slipway.observed import Apply, Delete, Key, Manifest
+
+_APPLY = "application/apply-patch+yaml"  # JSON is YAML
+_MERGE = "application/merge-patch+json"
+_PAGE = 100
+"""Objects in one page of a list: a page is decoded whole, so it is a bound on memory."""
+_EXPIRED = 410
+
+
+class Fence(Protocol):
+    """Who says how long this process may write."""
+
+    def remaining(self) -> float:
+        """Return the seconds for which nobody else can be the leader; 0 or less where that is not sure."""
+
+
+class Cluster:
+    """One Kubernetes cluster."""
+
+    def __init__(
+        self, connection: Connection, learn: Callable[[Manifest], object], fence: Fence, watch_idle: float
+    ) -> None:
+        """Use a connection; `learn` takes in every object that a write returns; `fence` bounds every write."""
+        self._connection = connection
+        self._learn = learn
+        self._fence = fence
+        self._watch_idle = watch_idle
+        self._random = random.Random()  # noqa: S311 - spreads reconnections
+
+    async def apply(self, key: Key, action: Apply) -> None:
+        """Server-side apply one child.
+
+        Raises:
+            Conflict: it is to be created, but somebody else's object holds the name.
+            ClusterError: see its kinds.
+        """
+        manifest = action.manifest
+        kind, name = manifest["kind"], manifest["metadata"]["name"]
+        query = {"fieldManager": action.manager, "force": "false" if action.create else "true"}
+        body = await self._write("apply", "PATCH", kind, key.namespace, name, query=query, body=manifest)
+        self._learn(body)
+
+    async def delete(self, key: Key, action: Delete) -> bool:
+        """Delete one child if it still has that uid; return whether it is gone already (no finalizer holds it).
+
+        Raises:
+            Conflict: an object with another uid holds the name.
+            ClusterError: see its kinds.
+        """
+        body = {"preconditions": {"uid": action.uid}, "propagationPolicy": "Background"}
+        answer = await self._write("delete", "DELETE", action.ref.kind, key.namespace, action.ref.name, body=body)
+        return "deletionTimestamp" not in answer.get("metadata", {})
+
+    async def apply_status(self, key: Key, uid: str, status: Manifest) -> Manifest:
+        """Server-side apply the whole status of a ModelDeployment; return the status as the server keeps it.
+
+        Raises:
+            Gone: there is no such ModelDeployment, or another one has its name.
+            ClusterError: see its kinds.
+        """
+        found = resource(KIND)
+        manifest = {
+            "apiVersion": found.api_version,
+            "kind": KIND,
+            "metadata": {"name": key.name, "namespace": key.namespace, "uid": uid},
+            "status": status,
+        }
+        query = {"fieldManager": names.FIELD_MANAGER, "force": "true"}
+        try:
+            body = await self._write(
+                "apply_status", "PATCH", KIND, key.namespace, key.name, subresource="status", query=query, body=manifest
+            )
+        except Conflict as error:
+            if "uid" in str(error).lower():
+                raise Gone(str(error)) from error
+            raise TryLater(str(error)) from error  # the server's own retries lost against other writers
+        kept: Manifest = body.get("status") or {}
+        self._learn(body)
+        return kept
+
+    async def get(self, kind: str, namespace: str, name: str) -> Manifest:
+        """Return one object; raise Gone if there is none."""
+        path = resource(kind).path(namespace, name)
+        return await self._read(Request("get", resource(kind).plural, "GET", path))
+
+    async def create(self, kind: str, namespace: str, body: Manifest) -> Manifest:
+        """Create one object; raise Conflict if the name is taken."""
+        return await self._write("create", "POST", kind, namespace, body=body)
+
+    async def replace(self, kind: str, namespace: str, name: str, body: Manifest, seconds: float) -> Manifest:
+        """Replace one object by a body with its resourceVersion, within so many seconds, ahead of other requests.
+
+        Not fenced: it is how the fence is renewed. Raise Conflict if it has changed since.
+        """
+        found = resource(kind)
+        path = found.path(namespace, name)
+        request = Request("update", found.plural, "PUT", path, body=body, seconds=seconds, urgent=True)
+        return await self._read(request)
+
+    async def merge(self, kind: str, namespace: str, name: str, patch: Manifest) -> Manifest:
+        """Merge-patch one object."""
+        return await self._write("patch", "PATCH", kind, namespace, name, body=patch, content_type=_MERGE)
+
+    async def list_pages(
+        self, kind: str, namespace: str | None, selector: str = ""
+    ) -> AsyncIterator[tuple[list[Manifest], str]]:
+        """Yield the objects of one kind, a page at a time, each with the resourceVersion of the list.
+
+        Raises:
+            Expired: the list took so long that its continuation is void; begin again.
+        """
+        found = resource(kind)
+        query = {"limit": str(_PAGE)} | ({"labelSelector": selector} if selector else {})
+        while True:
+            page = await self._read(Request("list", found.plural, "GET", found.path(namespace), query))
+            items: list[Manifest] = page.get("items") or []
+            for item in items:
+                item["kind"], item["apiVersion"] = kind, found.api_version
+            metadata = page["metadata"]
+            yield items, metadata["resourceVersion"]
+            if not metadata.get("continue"):
+                return
+            query["continue"] = metadata["continue"]
+
+    async def watch(
+        self, kind: str, namespace: str | None, selector: str, version: str
+    ) -> AsyncIterator[tuple[str, Manifest]]:
+        """Yield event type and object from one watch connection, until the server ends it or nothing more is heard.
+
+        Raises:
+            Expired: list again.
+            ClusterError: the watch could not be had, or the server reported an error in it.
+        """
+        found = resource(kind)
+        query = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": version,
+            "labelSelector": selector,
+            "timeoutSeconds": str(self._random.randint(240, 480)),  # so that watches do not all end together
+        }
+        request = Request("watch", found.plural, "GET", found.path(namespace), query)
+        async for line in self._connection.stream(request, self._watch_idle):
+            try:
+                event = json.loads(line)
+                happened, body = event["type"], event["object"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise TryLater(f"watch {found.plural}: not an event: {line[:200]!r}") from error
+            if happened == "ERROR":
+                if body.get("code") == _EXPIRED:
+                    raise Expired(str(body.get("message")))
+                raise TryLater(f"watch {found.plural}: {body.get('message') or body}")
+            yield happened, body
+
+    async def _read(self, request: Request) -> Manifest:
+        answer: Manifest = await self._connection.send(request)
+        return answer
+
+    async def _write(  # noqa: PLR0913 - the parts of an HTTP request
+        self,
+        verb: str,
+        method: str,
+        kind: str,
+        namespace: str,
+        name: str = "",
+        *,
+        subresource: str = "",
+        query: dict[str, str] | None = None,
+        body: Any = None,
+        content_type: str = "",
+    ) -> Manifest:
+        found = resource(kind)
+        counted = f"{found.plural}/{subresource}" if subresource else found.plural
+        content_type = content_type or (_APPLY if method == "PATCH" else "application/json")
+        path = found.path(namespace, name, subresource)
+        request = Request(verb, counted, method, path, query, body, content_type, self._fence.remaining())
+        answer: Manifest = await self._connection.send(request)
+        return answer

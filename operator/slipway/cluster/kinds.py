@@ -1,0 +1,42 @@
+"""The kinds that the operator reads and writes, and where the API server keeps them."""
+
+from dataclasses import dataclass
+
+from slipway.api import GROUP, KIND, PLURAL, VERSION
+
+CHILD_KINDS = ("Deployment", "Service", "ControllerRevision", "HorizontalPodAutoscaler", "PodDisruptionBudget", "Pod")
+"""What is listed and watched with the label selector."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One kind in the API."""
+
+    api_version: str
+    kind: str
+    plural: str
+
+    def path(self, namespace: str | None, name: str = "", subresource: str = "") -> str:
+        """Return the path of a collection, an object or its subresource."""
+        root = f"/apis/{self.api_version}" if "/" in self.api_version else f"/api/{self.api_version}"
+        parts = [root, *(("namespaces", namespace) if namespace else ()), self.plural, name, subresource]
+        return "/".join(part for part in parts if part)
+
+
+_ALL = (
+    Resource(f"{GROUP}/{VERSION}", KIND, PLURAL),
+    Resource("apps/v1", "Deployment", "deployments"),
+    Resource("v1", "Service", "services"),
+    Resource("apps/v1", "ControllerRevision", "controllerrevisions"),
+    Resource("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"),
+    Resource("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets"),
+    Resource("v1", "Pod", "pods"),
+    Resource("coordination.k8s.io/v1", "Lease", "leases"),
+    Resource("events.k8s.io/v1", "Event", "events"),
+)
+_BY_KIND = {resource.kind: resource for resource in _ALL}
+
+
+def resource(kind: str) -> Resource:
+    """Return where objects of this kind are kept; KeyError for a kind that the operator has no business with."""
+    return _BY_KIND[kind]

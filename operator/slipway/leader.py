@@ -1,0 +1,210 @@
+"""Leader: a Lease decides which of several operators may write. All of them watch, so a standby is warm.
+
+The rules are those of client-go's leader election: the time of another holder is judged by when this process saw the
+Lease change, on its own monotonic clock, never by comparing wall clocks; a holder that has not renewed for
+`RENEW_DEADLINE` no longer writes, well before others may take over after `LEASE_SECONDS`. `remaining` is the fence:
+no write may last longer than it, so that none is under way when somebody else takes over.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from datetime import datetime
+from typing import Protocol
+
+from slipway.cluster import ClusterError, Conflict, Gone
+from slipway.observed import Manifest
+
+LEASE_SECONDS = 10.0
+"""After so long without a change others take the Lease."""
+RENEW_DEADLINE = 8.0
+"""So long after the sending of its last good renewal a holder may write."""
+RENEW_EVERY = 3.0
+WATCH_EVERY = 2.0
+"""How often a standby looks."""
+_KIND = "Lease"
+_log = logging.getLogger("slipway.leader")
+
+
+class Leases(Protocol):
+    """The API requests that the election needs."""
+
+    async def get(self, kind: str, namespace: str, name: str) -> Manifest:
+        """Return the Lease."""
+
+    async def create(self, kind: str, namespace: str, body: Manifest) -> Manifest:
+        """Create it."""
+
+    async def replace(self, kind: str, namespace: str, name: str, body: Manifest, seconds: float) -> Manifest:
+        """Replace it if nobody else has."""
+
+
+class Always:
+    """The leader where there is no election."""
+
+    def remaining(self) -> float:
+        """Return that nothing ends it."""
+        return float("inf")
+
+    def leading(self) -> bool:
+        """Return True."""
+        return True
+
+    async def acquired(self) -> None:
+        """Return at once."""
+
+
+class Leader:
+    """One candidate."""
+
+    def __init__(  # noqa: PLR0913 - what it connects
+        self,
+        leases: Leases,
+        namespace: str,
+        name: str,
+        identity: str,
+        *,
+        clock: Callable[[], float],
+        now: Callable[[], datetime],
+        on_change: Callable[[bool], None],
+    ) -> None:
+        """Connect.
+
+        Args:
+            leases: the cluster.
+            namespace: of the Lease.
+            name: of the Lease.
+            identity: what this process is called in it; unique.
+            clock: monotonic seconds.
+            now: wall clock, UTC, for the fields that people read.
+            on_change: called with whether this process leads, whenever that changes.
+        """
+        self._leases = leases
+        self._namespace = namespace
+        self._name = name
+        self._identity = identity
+        self._clock = clock
+        self._now = now
+        self._on_change = on_change
+        self._lease: Manifest | None = None
+        self._seen_version = ""
+        self._seen_at = float("-inf")
+        self._valid_until = float("-inf")
+        self._leads = asyncio.Event()
+        self._random = random.Random()  # noqa: S311 - jitter needs no secrecy
+
+    def remaining(self) -> float:
+        """Return the seconds for which this process may still write."""
+        return self._valid_until - self._clock()
+
+    def leading(self) -> bool:
+        """Tell whether this process may write."""
+        return self._leads.is_set() and self.remaining() > 0
+
+    async def acquired(self) -> None:
+        """Wait until this process leads."""
+        await self._leads.wait()
+
+    async def run(self) -> None:
+        """Stand for election, hold and renew, until cancelled."""
+        while True:
+            try:
+                await self._step()
+            except ClusterError as error:
+                _log.warning("lease %s/%s: %s", self._namespace, self._name, error)
+                self._lease = None
+            self._tell()
+            pause = RENEW_EVERY if self._leads.is_set() and self._lease is not None else WATCH_EVERY
+            await asyncio.sleep(self._nap(pause * self._random.uniform(0.8, 1.0)))
+            self._tell()
+
+    async def release(self) -> None:
+        """Give the Lease back, so that a standby need not wait; errors are only logged."""
+        leads, self._valid_until = self._leads.is_set(), float("-inf")
+        self._tell()
+        if not leads or self._lease is None:
+            return
+        body = self._body(self._lease, holder="")
+        body["spec"]["leaseDurationSeconds"] = 1
+        try:
+            await self._leases.replace(_KIND, self._namespace, self._name, body, seconds=3.0)
+        except ClusterError as error:
+            _log.warning("lease %s/%s was not given back: %s", self._namespace, self._name, error)
+        else:
+            _log.info("lease %s/%s given back", self._namespace, self._name)
+
+    async def _step(self) -> None:
+        """Renew the Lease if it is held, else look at it and take it if that is allowed."""
+        if self._lease is None or not self._leads.is_set():
+            try:
+                self._lease = await self._leases.get(_KIND, self._namespace, self._name)
+            except Gone:
+                sent = self._clock()
+                body = self._body(None, holder=self._identity)
+                self._hold(await self._leases.create(_KIND, self._namespace, body), sent)
+                return
+            if not self._mine(self._lease) and not self._free(self._lease):
+                return
+        sent = self._clock()
+        body = self._body(self._lease, holder=self._identity)
+        try:
+            answer = await self._leases.replace(_KIND, self._namespace, self._name, body, seconds=self._patience())
+        except Conflict:
+            self._lease = None  # somebody else wrote it: look again before anything else
+            self._seen_at = self._clock()
+            return
+        self._hold(answer, sent)
+
+    def _hold(self, lease: Manifest, sent: float) -> None:
+        self._lease = lease
+        self._valid_until = sent + RENEW_DEADLINE
+
+    def _tell(self) -> None:
+        leads = self.remaining() > 0
+        if leads == self._leads.is_set():
+            return
+        if leads:
+            self._leads.set()
+        else:
+            self._leads.clear()
+            self._lease = None
+        _log.info("%s %s the lease %s/%s", self._identity, "holds" if leads else "lost", self._namespace, self._name)
+        self._on_change(leads)
+
+    def _nap(self, seconds: float) -> float:
+        """Return how long to sleep, at most until the present hold ends."""
+        return max(0.05, min(seconds, self.remaining())) if self._leads.is_set() else seconds
+
+    def _patience(self) -> float:
+        return max(0.5, self.remaining()) if self._leads.is_set() else WATCH_EVERY * 2
+
+    def _mine(self, lease: Manifest) -> bool:
+        """Tell whether the Lease names this process, which does not lead: a renewal whose answer was lost."""
+        return bool((lease.get("spec") or {}).get("holderIdentity") == self._identity)
+
+    def _free(self, lease: Manifest) -> bool:
+        """Tell whether the Lease may be taken: given back, or unchanged for longer than its holder may be silent."""
+        if not (lease.get("spec") or {}).get("holderIdentity"):
+            return True
+        version = lease["metadata"]["resourceVersion"]
+        if version != self._seen_version:
+            self._seen_version, self._seen_at = version, self._clock()
+        seconds = float((lease["spec"] or {}).get("leaseDurationSeconds") or LEASE_SECONDS)
+        return self._clock() - self._seen_at >= max(seconds, LEASE_SECONDS)
+
+    def _body(self, lease: Manifest | None, holder: str) -> Manifest:
+        now = self._now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        old = (lease or {}).get("spec") or {}
+        same = old.get("holderIdentity") == holder
+        spec = {
+            "holderIdentity": holder,
+            "leaseDurationSeconds": int(LEASE_SECONDS),
+            "acquireTime": old.get("acquireTime", now) if same else now,
+            "renewTime": now,
+            "leaseTransitions": int(old.get("leaseTransitions") or 0) + (lease is not None and not same),
+        }
+        metadata = {"name": self._name, "namespace": self._namespace}
+        if lease is not None:
+            metadata["resourceVersion"] = lease["metadata"]["resourceVersion"]
+        return {"apiVersion": "coordination.k8s.io/v1", "kind": _KIND, "metadata": metadata, "spec": spec}
