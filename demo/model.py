@@ -55,7 +55,7 @@ def train(model: Model, console: Console) -> None:
         measured = ", ".join(f"{key} {value:.4g}" for key, value in model.metrics.items() if isinstance(value, float))
         console.detail(f"{model.folder.relative_to(ROOT)} is there already: {measured}")
         return
-    show(console, python("-m", f"examples.train.{model.program}", str(model.root)))
+    console.detail(show(console, python("-m", f"examples.train.{model.program}", str(model.root))))
 
 
 def prepare_volume(kubectl: Kubectl) -> None:

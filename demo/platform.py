@@ -63,11 +63,15 @@ def up(options: Options, console: Console) -> Kubectl:
     with console.step("cluster"):
         show(console, python("-m", "cluster", "up", f"--name={options.cluster}", *options.packages))
     with console.step("images"):
-        show(console, python("-m", "images.build", *options.packages))
-        show(console, python("-m", "cluster", "load", f"--name={options.cluster}"))
+        built = json.loads(show(console, python("-m", "images.build", "--json", *options.packages)))
+        archives = [str(image["archive"]) for image in built]
+        show(console, python("-m", "cluster", "load", f"--name={options.cluster}", *archives))
     client = kubectl(options.cluster)
     with console.step("operator"):
-        install(client, console, [] if options.upstream else [f"runtime.image.repository={DROP_IN}"])
+        [operator] = [Path(image["archive"]).stem for image in built if image["name"] == "operator"]
+        # The tag stays while the content changes during development; this restarts the operator when it did.
+        values = [f"podAnnotations.image-content={operator}"]
+        install(client, console, values + ([] if options.upstream else [f"runtime.image.repository={DROP_IN}"]))
     return client
 
 
@@ -75,7 +79,7 @@ def install(client: Kubectl, console: Console, values: list[str]) -> None:
     """Install or upgrade the chart in a namespace that enforces the restricted standard, and wait until it runs.
 
     Raises:
-        DemoError: helm failed, or the API server warned of the chart's pods.
+        DemoError: helm failed.
     """
     client.apply(manifests.namespace(OPERATOR_NAMESPACE))
     flags = [f"--set={value}" for value in values]

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,21 +12,30 @@ from demo.errors import DemoError
 ROOT = Path(__file__).parent.parent
 
 
-def show(console: Console, argv: Sequence[str | Path]) -> None:
-    """Run a command in the repository's root, each line that it prints shown at once.
+def show(console: Console, argv: Sequence[str | Path]) -> str:
+    """Run a command in the repository's root and return its result, what it prints to standard output.
+
+    Its progress, on standard error, is shown line by line as it comes.
 
     Raises:
         DemoError: it failed; its own words are on the terminal already.
     """
     words = [str(word) for word in argv]
-    with subprocess.Popen(
-        words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
+    with (
+        tempfile.TemporaryFile("w+", errors="replace") as result,
+        subprocess.Popen(
+            words, cwd=ROOT, stdout=result, stderr=subprocess.PIPE, text=True, errors="replace"
+        ) as process,
+    ):
+        assert process.stderr is not None
+        for line in process.stderr:
             console.detail(line)
-    if process.returncode != 0:
-        raise DemoError(f"`{' '.join(words)}` failed with status {process.returncode}")
+        status = process.wait()
+        result.seek(0)
+        text = result.read()
+    if status != 0:
+        raise DemoError(f"`{' '.join(words)}` failed with status {status}")
+    return text
 
 
 def python(*arguments: str) -> list[str]:

@@ -1,0 +1,101 @@
+"""One cluster for all tests, a namespace for each. What is up already is used, and nothing is taken down at the end."""
+
+import fcntl
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from demo import manifests, platform
+from demo.console import Console
+from demo.kubectl import Kubectl
+from demo.shell import ROOT
+from e2e.lib import archives
+
+CLUSTER = os.environ.get("SLIPWAY_CLUSTER", "slipway")
+BUILD = ROOT / "build" / "e2e"
+
+
+@pytest.fixture(scope="session")
+def kubectl(tmp_path_factory: pytest.TempPathFactory, testrun_uid: str) -> Kubectl:
+    """The cluster with images, chart and archives in it; the first worker of a run prepares it for all."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    done = BUILD / f"ready-{testrun_uid}"
+    with (BUILD / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            for old in BUILD.glob("ready-*"):
+                old.unlink()
+            done.write_text("failed")  # until the end is reached: no other worker tries again
+            prepare()
+            done.write_text("")
+    if done.read_text() == "failed":
+        pytest.fail("another worker could not prepare the cluster; its error says why")
+    return platform.kubectl(CLUSTER)
+
+
+def prepare() -> None:
+    """Bring up what is missing: cluster, images, chart, archive server."""
+    options = platform.Options(CLUSTER, install_packages=os.geteuid() == 0)
+    client = platform.up(options, Console(sys.stderr))
+    archives.start(client, models_folder() / "files")
+
+
+@pytest.fixture(scope="session")
+def models(kubectl: Kubectl) -> Path:
+    """Folder of the tiny models: NAME/1."""
+    return models_folder()
+
+
+def models_folder() -> Path:
+    """Return the folder of the tiny models, made once for this version of the program that makes them."""
+    folder = BUILD / "models"
+    source = ROOT / "e2e" / "lib" / "models.py"
+    if folder.is_dir() and folder.stat().st_mtime > source.stat().st_mtime:
+        return folder
+    with tempfile.TemporaryDirectory(dir=BUILD) as scratch:
+        made = Path(scratch) / "models"
+        made.mkdir()
+        quiet = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_ENABLE_ONEDNN_OPTS": "0", "CUDA_VISIBLE_DEVICES": "-1"}
+        subprocess.run([sys.executable, "-m", "e2e.lib.models", str(made)], cwd=ROOT, env=quiet, check=True)
+        if folder.exists():
+            folder.rename(Path(scratch) / "old")
+        made.rename(folder)
+        folder.touch()
+    return folder
+
+
+@contextmanager
+def fresh_namespace(kubectl: Kubectl, label: str) -> Iterator[Kubectl]:
+    """Yield a namespace that enforces the restricted standard, and check at the end that no pod in it falls short."""
+    words = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")[:40].strip("-")
+    name = f"e2e-{words}-{uuid.uuid4().hex[:5]}"
+    kubectl.apply(manifests.namespace(name))
+    client = kubectl.within(name)
+    yield client
+    level = "pod-security.kubernetes.io/enforce"
+    kubectl.run("label", "namespace", name, f"{level}-")
+    checked = kubectl.run("label", "namespace", name, f"{level}=restricted", "--overwrite", "--dry-run=server")
+    kubectl.run("delete", "namespace", name, "--wait=false")
+    assert not checked.warnings, checked.warnings
+
+
+@pytest.fixture
+def namespace(kubectl: Kubectl, request: pytest.FixtureRequest) -> Iterator[Kubectl]:
+    """A namespace for one test."""
+    with fresh_namespace(kubectl, request.node.name.removeprefix("test_")) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def shared_namespace(kubectl: Kubectl, request: pytest.FixtureRequest) -> Iterator[Kubectl]:
+    """A namespace for the tests of one module that build on each other."""
+    with fresh_namespace(kubectl, Path(request.node.name).stem.removeprefix("test_")) as client:
+        yield client

@@ -1,0 +1,65 @@
+"""A web server in the cluster that hands out the archives, so that models reach any namespace without a volume."""
+
+import io
+import tarfile
+from pathlib import Path
+
+from demo import manifests
+from demo.kubectl import Kubectl, Manifest
+
+NAMESPACE = "slipway-e2e"
+NAME = "archives"
+URL = f"http://{NAME}.{NAMESPACE}"
+SERVER = """
+import http.server
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    def do_GET(self):
+        if self.path.startswith("/forbidden/"):
+            self.send_error(403, "not for you")
+        else:
+            super().do_GET()
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments, directory="/archives")
+
+http.server.ThreadingHTTPServer(("", 8080), Handler).serve_forever()
+"""
+UNPACK = "import sys, tarfile; tarfile.open(fileobj=sys.stdin.buffer, mode='r|').extractall('/archives', filter='data')"
+
+
+def server() -> tuple[Manifest, Manifest]:
+    """Return the pod and its Service."""
+    pod = manifests.publisher(NAME)
+    container = pod["spec"]["containers"][0]
+    container["command"] = ["python3", "-c", SERVER]
+    container["ports"] = [{"name": "http", "containerPort": 8080}]
+    container["readinessProbe"] = {"tcpSocket": {"port": "http"}, "periodSeconds": 1}
+    container["volumeMounts"] = [{"name": "archives", "mountPath": "/archives"}]
+    pod["spec"]["volumes"] = [{"name": "archives", "emptyDir": {}}]
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": NAME},
+        "spec": {"selector": {"app": NAME}, "ports": [{"port": 80, "targetPort": "http"}]},
+    }
+    return pod, service
+
+
+def start(kubectl: Kubectl, files: Path) -> None:
+    """Start the server and give it all files of a folder; a server that runs already gets them too."""
+    system = kubectl.within(NAMESPACE)
+    system.apply(manifests.namespace(NAMESPACE))
+    output = system.apply(*server())
+    assert not output.warnings, output.warnings
+    system.run("wait", "--for=condition=Ready", f"pod/{NAME}", "--timeout=120s", timeout=130)
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for path in sorted(files.iterdir()):
+            archive.add(path, path.name)
+    system.run("exec", "-i", NAME, "--", "python3", "-c", UNPACK, stdin=buffer.getvalue())
+
+
+def url(file: str) -> str:
+    """Return the address of an archive."""
+    return f"{URL}/{file}"

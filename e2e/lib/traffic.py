@@ -1,0 +1,89 @@
+"""Clients of a model: one question at a time, a channel that is held, and a crowd that never stops asking."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+import grpc
+import numpy as np
+
+from demo.client import Predictor, connect
+from demo.kubectl import Kubectl
+from demo.reach import service
+
+X = 4.0
+"""What is asked; y = X / 2 + b tells the model that answered."""
+
+
+def ask(predictor: Predictor, model: str, seconds: float = 10) -> float:
+    """Return y for X."""
+    answer = predictor.predict(model, {"x": np.array([X], np.float32)}, seconds)
+    return float(answer["y"][0])
+
+
+def answer_of(offset: float) -> float:
+    """Return what y = X / 2 + offset is."""
+    return X / 2 + offset
+
+
+@contextmanager
+def held(kubectl: Kubectl, model: str) -> Iterator[Predictor]:
+    """Yield a client whose channel to the Service stays open for as long as the body runs."""
+    with service(kubectl, model) as route, connect(route.grpc) as predictor:
+        yield predictor
+
+
+def ask_once(kubectl: Kubectl, model: str) -> float:
+    """Return y for X over a channel of its own."""
+    with held(kubectl, model) as predictor:
+        return ask(predictor, model)
+
+
+@dataclass
+class Crowd:
+    """What happened to a crowd's calls: how often each answer came, and every failure with its words."""
+
+    answers: Counter[float] = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+
+    @property
+    def calls(self) -> int:
+        """Return how many calls came to an end."""
+        return sum(self.answers.values()) + len(self.failures)
+
+
+@contextmanager
+def crowd(kubectl: Kubectl, model: str, clients: int = 4, pause: float = 0.02) -> Iterator[Crowd]:
+    """Ask all the time over long-lived channels, one for each client, while the body runs.
+
+    No call is tried again: a failure is a failure of the roll-out. `pause` is what each client rests between calls,
+    in seconds.
+    """
+    seen, stop, lock = Crowd(), threading.Event(), threading.Lock()
+
+    def run(predictor: Predictor) -> None:
+        while not stop.is_set():
+            try:
+                answer = ask(predictor, model, 20)
+            except grpc.RpcError as error:
+                with lock:
+                    seen.failures.append(f"{time.time():.2f} {error.code()}: {error.details()}")
+            else:
+                with lock:
+                    seen.answers[answer] += 1
+            stop.wait(pause)
+
+    with ExitStack() as stack:
+        predictors = [stack.enter_context(held(kubectl, model)) for _ in range(clients)]
+        threads = [threading.Thread(target=run, args=(predictor,)) for predictor in predictors]
+        for thread in threads:
+            thread.start()
+        try:
+            yield seen
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()

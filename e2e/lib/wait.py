@@ -1,0 +1,56 @@
+"""Waiting for the cluster by watching it: a deadline, a condition, and a message that says what was there instead."""
+
+import json
+from collections.abc import Callable
+
+from demo.kubectl import Kubectl, KubectlError, Manifest
+from e2e.lib.resources import KIND, current
+
+Predicate = Callable[[Manifest], bool]
+
+
+def until(kubectl: Kubectl, kind: str, name: str, holds: Predicate, seconds: float = 120) -> Manifest:
+    """Return the object as soon as `holds` is true of it; fail with its last state after `seconds`."""
+    last: Manifest = {}
+    with kubectl.watch(kind, name, seconds) as states:
+        for state in states:
+            last = state
+            if holds(state):
+                return state
+    raise AssertionError(
+        f"{kind} {name}: not what was waited for within {seconds:.0f} s\n"
+        f"status: {json.dumps(last.get('status', {}), indent=1)}\n{scene(kubectl)}"
+    )
+
+
+def ready(kubectl: Kubectl, name: str, seconds: float = 150) -> Manifest:
+    """Wait until a ModelDeployment serves its newest spec."""
+    return until(kubectl, KIND, name, lambda state: current(state, "Ready")["status"] == "True", seconds)
+
+
+def refused(kubectl: Kubectl, name: str, reason: str, words: str = "", seconds: float = 90) -> Manifest:
+    """Wait until Ready is False for a reason, with words in its message (case does not count)."""
+
+    def holds(state: Manifest) -> bool:
+        found = current(state, "Ready")
+        right = found["status"] == "False" and found["reason"] == reason
+        return right and words.lower() in found["message"].lower()
+
+    return until(kubectl, KIND, name, holds, seconds)
+
+
+def gone(kubectl: Kubectl, kind: str, name: str, seconds: float = 90) -> None:
+    """Wait until an object does not exist."""
+    kubectl.run("wait", "--for=delete", f"{kind}/{name}", f"--timeout={seconds:.0f}s", timeout=seconds + 10)
+
+
+def scene(kubectl: Kubectl) -> str:
+    """Return what an engineer would look at: objects and the last events of the namespace."""
+    looks = (["get", "mdep,deployments,pods", "-o=wide"], ["get", "events", "--sort-by=.lastTimestamp"])
+    parts = []
+    for arguments in looks:
+        try:
+            parts.append("\n".join(kubectl.run(*arguments).stdout.splitlines()[-25:]))
+        except KubectlError as error:
+            parts.append(str(error))
+    return "\n".join(parts)
