@@ -94,6 +94,18 @@ def namespace(kubectl: Kubectl, request: pytest.FixtureRequest) -> Iterator[Kube
         yield client
 
 
+@pytest.fixture
+def one_gpu(kubectl: Kubectl) -> Iterator[str]:
+    """A node with one GPU that exists for the scheduler only; yields its product. One test at a time has it."""
+    product = "NVIDIA-A100-SXM4-80GB"
+    command = [sys.executable, "-m", "cluster", "gpu", f"--name={CLUSTER}"]
+    with (BUILD / "gpu.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        subprocess.run([*command, "--count=1", f"--product={product}"], cwd=ROOT, check=True)
+        yield product
+        subprocess.run([*command, "--off"], cwd=ROOT, check=True)
+
+
 @pytest.fixture(scope="module")
 def shared_namespace(kubectl: Kubectl, request: pytest.FixtureRequest) -> Iterator[Kubectl]:
     """A namespace for the tests of one module that build on each other."""

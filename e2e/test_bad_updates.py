@@ -74,7 +74,11 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {
         "OutOfMemory",
         "memory",
     ),
-    "GPU that no node has": ({"gpu": {"count": 1, "product": "NVIDIA-No-Such-GPU"}}, "GpuUnavailable", "NVIDIA-No-Such-GPU"),
+    "GPU that no node has": (
+        {"gpu": {"count": 1, "product": "NVIDIA-No-Such-GPU"}},
+        "GpuUnavailable",
+        "NVIDIA-No-Such-GPU",
+    ),
     "flag that the server does not know": ({"runtime": {"args": {"no_such_flag": "1"}}}, "UnknownFlag", "no_such_flag"),
 }
 

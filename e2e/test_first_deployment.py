@@ -1,23 +1,22 @@
 """ModelDeployments that never worked, next to others that do: status words, and no neighbour is disturbed."""
 
 from demo.kubectl import Kubectl
+from demo.progress import condition
 from e2e.lib import traffic, wait
 from e2e.lib.archives import url
 from e2e.lib.models import HALVES
-from e2e.lib.resources import KIND, condition, deployment, pods
+from e2e.lib.resources import KIND, deployment, pods
 
 
 def test_poisoned_neighbours_hold_nobody_up(namespace: Kubectl) -> None:
     bad = {
         "flag": deployment("flag", url("half_plus_two.tar.gz"), runtime={"args": {"no_such_flag": "1"}}),
-        "account": deployment("account", url("half_plus_two.tar.gz"), podTemplate={"serviceAccountName": "nobody"}),
         "affinity": deployment("affinity", url("half_plus_two.tar.gz"), podTemplate={"affinity": {"nodeAffinity": 1}}),
     }
     namespace.apply(*bad.values(), deployment("good", url("half_plus_two.tar.gz")))
     wait.ready(namespace, "good")
     assert traffic.ask_once(namespace, "good") == traffic.answer_of(HALVES["half_plus_two"])
     wait.refused(namespace, "flag", "UnknownFlag", "no_such_flag")
-    wait.refused(namespace, "account", "ApplyFailed", "nobody") if False else None
     wait.refused(namespace, "affinity", "ApplyFailed", "affinity")
 
 

@@ -13,13 +13,13 @@ def test_no_call_fails_and_ready_means_served(namespace: Kubectl) -> None:
     namespace.apply(deployment("loaded", url("half_plus_two.tar.gz"), replicas=2))
     wait.ready(namespace, "loaded")
     with traffic.crowd(namespace, "loaded") as seen:
-        wait_for(lambda: seen.calls > 200)
+        traffic.wait_for(seen, lambda: seen.calls > 200)
         # kubectl's own wait, at once after the change: it must not take the old pods' Ready for the new ones'.
         namespace.apply(deployment("loaded", url("half_plus_three.tar.gz"), replicas=2))
         namespace.run("wait", "--for=condition=Ready", "mdep/loaded", "--timeout=180s", timeout=190)
         assert {traffic.ask_once(namespace, "loaded") for _ in range(8)} == {NEW}
         after = seen.calls
-        wait_for(lambda: seen.calls > after + 200)
+        traffic.wait_for(seen, lambda: seen.calls > after + 200)
     assert seen.failures == []
     assert set(seen.answers) == {OLD, NEW}
     assert seen.calls > 1000
@@ -29,9 +29,9 @@ def test_a_negative_control_does_fail(namespace: Kubectl) -> None:
     namespace.apply(deployment("killed", url("half_plus_two.tar.gz")))
     wait.ready(namespace, "killed")
     with traffic.crowd(namespace, "killed", clients=2) as seen:
-        wait_for(lambda: seen.calls > 50)
+        traffic.wait_for(seen, lambda: seen.calls > 50)
         namespace.run("delete", "pod", "--selector=serving.slipway.dev/name=killed", "--grace-period=0", "--force")
-        wait_for(lambda: bool(seen.failures))
+        traffic.wait_for(seen, lambda: bool(seen.failures))
     assert seen.failures
     wait.ready(namespace, "killed")
 
@@ -49,7 +49,3 @@ def test_status_follows_through_an_update(namespace: Kubectl) -> None:
     last = wait.ready(namespace, "told")
     assert last["status"]["revision"] == first["status"]["revision"] + 1
     assert last["status"]["digest"] != first["status"]["digest"]
-
-
-def wait_for(holds: "Callable[[], bool]", seconds: float = 60) -> None:
-    """Wait for something in this process."""

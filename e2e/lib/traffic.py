@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
@@ -48,11 +48,18 @@ class Crowd:
 
     answers: Counter[float] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
+    changed: threading.Condition = field(default_factory=threading.Condition, repr=False)
 
     @property
     def calls(self) -> int:
         """Return how many calls came to an end."""
         return sum(self.answers.values()) + len(self.failures)
+
+
+def wait_for(seen: Crowd, holds: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait until the crowd has seen something; it wakes this up at every call that ends."""
+    with seen.changed:
+        assert seen.changed.wait_for(holds, seconds), f"not within {seconds:.0f} s: {seen}"
 
 
 @contextmanager
@@ -62,18 +69,21 @@ def crowd(kubectl: Kubectl, model: str, clients: int = 4, pause: float = 0.02) -
     No call is tried again: a failure is a failure of the roll-out. `pause` is what each client rests between calls,
     in seconds.
     """
-    seen, stop, lock = Crowd(), threading.Event(), threading.Lock()
+    seen, stop = Crowd(), threading.Event()
 
     def run(predictor: Predictor) -> None:
         while not stop.is_set():
             try:
                 answer = ask(predictor, model, 20)
+                words = ""
             except grpc.RpcError as error:
-                with lock:
-                    seen.failures.append(f"{time.time():.2f} {error.code()}: {error.details()}")
-            else:
-                with lock:
+                words = f"{time.strftime('%H:%M:%S')} {error.code()}: {error.details()}"
+            with seen.changed:
+                if words:
+                    seen.failures.append(words)
+                else:
                     seen.answers[answer] += 1
+                seen.changed.notify_all()
             stop.wait(pause)
 
     with ExitStack() as stack:

@@ -1,0 +1,127 @@
+"""Every example in the repository, applied as it stands and asked about examples that training never saw."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from demo import model, tour
+from demo.client import Array, ask_all, http
+from demo.kubectl import Kubectl
+from demo.reach import service
+from demo.shell import ROOT
+from e2e.lib import traffic, wait
+from e2e.lib.resources import children, current
+
+FOLDER = ROOT / "examples"
+MODELS = ("digits", "diabetes", "breast-cancer")
+
+
+@pytest.fixture(scope="module")
+def volume(shared_namespace: Kubectl) -> Kubectl:
+    """A namespace with the claim `models`, and the three trained models published in it."""
+    model.prepare_volume(shared_namespace)
+    for name in MODELS:
+        trained = model.of(name)
+        if not (trained.root / "metrics.json").is_file():
+            subprocess.run(
+                [sys.executable, "-m", f"examples.train.{trained.program}", str(trained.root)], cwd=ROOT, check=True
+            )
+        published = model.publish(shared_namespace, name, trained.folder)
+        assert published.version == 1
+        again = model.publish(shared_namespace, name, trained.folder)
+        assert again == published
+    return shared_namespace
+
+
+def split(name: str) -> tuple[Array, Array]:
+    with np.load(model.of(name).root / "test.npz") as file:
+        return file["inputs"], file["targets"]
+
+
+def served(kubectl: Kubectl, name: str, input_name: str, values: Array, batch: int = 32) -> dict[str, Array]:
+    with traffic.held(kubectl, name) as predictor:
+        return dict(ask_all(predictor, name, {input_name: values}, batch).answers)
+
+
+def digits(kubectl: Kubectl, name: str) -> None:
+    images, targets = split("digits")
+    answers = served(kubectl, name, "image", images)
+    assert float((answers["digit"] == targets).mean()) == pytest.approx(
+        model.of("digits").metrics["accuracy"], abs=0.01
+    )
+    assert answers["probabilities"].sum(axis=1) == pytest.approx(1, abs=1e-5)
+    with service(kubectl, name) as route:
+        rest = tour.rest_digits(f"{route.http}/v1/models/{name}:predict", images[:8])
+    assert rest.tolist() == answers["digit"][:8].tolist()
+
+
+def diabetes(kubectl: Kubectl, name: str) -> None:
+    features, targets = split("diabetes")
+    answers = served(kubectl, name, "features", features)["progression"][:, 0]
+    error = float(np.abs(answers - targets).mean())
+    assert error == pytest.approx(model.of("diabetes").metrics["meanAbsoluteError"], rel=1e-3)
+
+
+def breast_cancer(kubectl: Kubectl, name: str) -> None:
+    features, targets = split("breast-cancer")
+    malignant = served(kubectl, name, "features", features)["malignant"]
+    assert float((malignant == (targets == 0)).mean()) >= 0.95
+
+
+CASES: dict[str, tuple[str, Callable[[Kubectl, str], None]]] = {
+    "digits.yaml": ("digits", digits),
+    "diabetes.yaml": ("diabetes", diabetes),
+    "breast-cancer.yaml": ("breast-cancer", breast_cancer),
+    "https-archive.yaml": ("digits-archive", digits),
+    "batching.yaml": ("digits-batched", digits),
+    "autoscaling.yaml": ("digits-autoscaled", digits),
+    "gpu.yaml": ("digits-gpu", digits),
+}
+
+
+def test_no_example_is_left_out() -> None:
+    assert {path.name for path in FOLDER.glob("*.yaml")} == set(CASES)
+
+
+@pytest.mark.parametrize("file", CASES)
+def test_applied_and_asked(volume: Kubectl, file: str, request: pytest.FixtureRequest) -> None:
+    name, check = CASES[file]
+    if file == "gpu.yaml":
+        request.getfixturevalue("one_gpu")
+    assert volume.apply_file(FOLDER / file).warnings == []
+    state = wait.ready(volume, name)
+    check(volume, name)
+    if file in FURTHER:
+        FURTHER[file](volume, name)
+    assert current(state, "Available")["status"] == "True"
+    # Two cores are enough for the tests one after the other, not for all examples at once.
+    volume.run("delete", f"--filename={FOLDER / file}", timeout=120)
+
+
+def with_autoscaler(kubectl: Kubectl, name: str) -> None:
+    """Wait until the autoscaler has measured something and is able to act on it."""
+
+    def active(found: dict[str, object]) -> bool:
+        status = found.get("status", {})
+        assert isinstance(status, dict)
+        states = {entry["type"]: entry["status"] for entry in status.get("conditions", [])}
+        return states.get("ScalingActive") == "True" and bool(status.get("currentMetrics"))
+
+    wait.until(kubectl, "horizontalpodautoscaler", name, active)
+    assert f"HorizontalPodAutoscaler/{name}" in children(kubectl, name)
+
+
+def with_batches(kubectl: Kubectl, name: str) -> None:
+    """Look for batches in the server's own metrics."""
+    with service(kubectl, name) as route:
+        page = http(f"{route.http}/monitoring/prometheus/metrics")
+    assert ":tensorflow:serving:batching_session" in page
+
+
+FURTHER: dict[str, Callable[[Kubectl, str], None]] = {
+    "autoscaling.yaml": with_autoscaler,
+    "batching.yaml": with_batches,
+}

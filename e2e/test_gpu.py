@@ -1,0 +1,40 @@
+"""One GPU in the cluster, simulated for the scheduler: served, and updated although there is no second one."""
+
+from demo.kubectl import Kubectl
+from e2e.lib import traffic, wait
+from e2e.lib.archives import url
+from e2e.lib.models import HALVES
+from e2e.lib.resources import KIND, current, deployment, pods
+
+
+def test_an_update_lets_the_old_pod_go_first(namespace: Kubectl, one_gpu: str) -> None:
+    gpu = {"count": 1, "product": one_gpu}
+    namespace.apply(deployment("single", url("half_plus_two.tar.gz"), gpu=gpu))
+    wait.ready(namespace, "single")
+    [pod] = pods(namespace, "single")
+    assert pod["spec"]["nodeSelector"]["nvidia.com/gpu.product"] == one_gpu
+    server = next(container for container in pod["spec"]["containers"] if container["name"] == "server")
+    assert server["image"].endswith("-gpu")
+
+    namespace.apply(deployment("single", url("half_plus_three.tar.gz"), gpu=gpu))
+    wait.until(namespace, KIND, "single", lambda state: current(state, "Progressing")["reason"] == "DrainingFirst")
+    wait.ready(namespace, "single")
+    assert traffic.ask_once(namespace, "single") == traffic.answer_of(HALVES["half_plus_three"])
+    [after] = pods(namespace, "single")
+    assert after["metadata"]["uid"] != pod["metadata"]["uid"]
+    wait.until(
+        namespace,
+        "deployment",
+        "single",
+        lambda found: found["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0,
+        seconds=30,
+    )
+
+
+def test_a_second_model_is_told_that_the_gpu_is_taken(namespace: Kubectl, one_gpu: str) -> None:
+    namespace.apply(deployment("holder", url("half_plus_two.tar.gz"), gpu={"count": 1}))
+    wait.ready(namespace, "holder")
+    namespace.apply(deployment("waiting", url("half_plus_two.tar.gz"), gpu={"count": 1}))
+    wait.refused(namespace, "waiting", "GpuUnavailable", "nvidia.com/gpu")
+    namespace.run("delete", "mdep", "holder")
+    wait.ready(namespace, "waiting")

@@ -1,0 +1,77 @@
+"""The operator itself: checked by helm, restarted without a trace, absent without harm."""
+
+from demo.kubectl import Kubectl, Manifest
+from demo.platform import OPERATOR_NAMESPACE, OPERATOR_SELECTOR, RELEASE, tool
+from demo.shell import read
+from demo.tour import operator_metrics
+from e2e.lib import traffic, wait
+from e2e.lib.archives import url
+from e2e.lib.models import HALVES
+from e2e.lib.resources import children, deployment, pods, uids
+
+MODEL = url("half_plus_two.tar.gz")
+ANSWER = traffic.answer_of(HALVES["half_plus_two"])
+
+
+def versions(kubectl: Kubectl, name: str) -> dict[str, str]:
+    """Return the resourceVersion of a ModelDeployment and of all that belongs to it, pods included."""
+    objects: dict[str, Manifest] = {"": kubectl.get("mdep", name) or {}} | children(kubectl, name)
+    objects |= {pod["metadata"]["name"]: pod for pod in pods(kubectl, name)}
+    return {key: item["metadata"]["resourceVersion"] for key, item in objects.items()}
+
+
+def test_helm_test(kubectl: Kubectl) -> None:
+    argv = [
+        str(tool("helm")),
+        "test",
+        RELEASE,
+        f"--namespace={OPERATOR_NAMESPACE}",
+        f"--kubeconfig={kubectl.kubeconfig}",
+    ]
+    assert "Succeeded" in read(argv, 180)
+
+
+def test_it_runs_restricted_and_says_how_it_is(kubectl: Kubectl) -> None:
+    page = operator_metrics(kubectl)
+    for family in ("slipway_reconcile", "slipway_queue", "slipway_leader"):
+        assert family in page, page
+
+
+def test_a_restart_leaves_no_trace(namespace: Kubectl) -> None:
+    namespace.apply(deployment("calm", MODEL, replicas=2))
+    wait.ready(namespace, "calm")
+    system = namespace.within(OPERATOR_NAMESPACE)
+    before = versions(namespace, "calm")
+    system.run("rollout", "restart", "deployment", f"--selector={OPERATOR_SELECTOR}")
+    for item in system.items("deployments", OPERATOR_SELECTOR):
+        system.run("rollout", "status", f"deployment/{item['metadata']['name']}", "--timeout=120s", timeout=130)
+    # The new operator is at work as soon as it serves something new; by then it has looked at everything old.
+    namespace.apply(deployment("after", MODEL))
+    wait.ready(namespace, "after")
+    assert versions(namespace, "calm") == before
+
+
+def test_models_heal_without_it(namespace: Kubectl) -> None:
+    namespace.apply(deployment("alone", MODEL))
+    wait.ready(namespace, "alone")
+    system = namespace.within(OPERATOR_NAMESPACE)
+    [operator] = system.items("deployments", OPERATOR_SELECTOR)
+    name, count = operator["metadata"]["name"], operator["spec"]["replicas"]
+    system.run("scale", "deployment", name, "--replicas=0")
+    try:
+        system.run("wait", "--for=delete", "pod", f"--selector={OPERATOR_SELECTOR},app.kubernetes.io/component=operator",
+                   "--timeout=60s")  # fmt: skip
+        killed = uids(pods(namespace, "alone"))
+        namespace.run("delete", "pod", "--selector=serving.slipway.dev/name=alone")
+        wait.until(
+            namespace,
+            "deployment",
+            "alone",
+            lambda found: found["status"].get("availableReplicas") == 1,
+        )
+        assert not uids(pods(namespace, "alone")) & killed
+        assert traffic.ask_once(namespace, "alone") == ANSWER
+    finally:
+        system.run("scale", "deployment", name, f"--replicas={count}")
+        system.run("rollout", "status", f"deployment/{name}", "--timeout=120s", timeout=130)
+    wait.ready(namespace, "alone")

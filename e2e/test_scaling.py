@@ -1,0 +1,84 @@
+"""How many pods: asked for, scaled by hand, handed to an autoscaler and taken back, to zero; and who may take one away."""
+
+from demo.kubectl import Kubectl, KubectlError
+from e2e.lib import traffic, wait
+from e2e.lib.archives import url
+from e2e.lib.models import HALVES
+from e2e.lib.resources import KIND, children, current, deployment, pods, uids
+
+MODEL = url("half_plus_two.tar.gz")
+ANSWER = traffic.answer_of(HALVES["half_plus_two"])
+
+
+def serving(kubectl: Kubectl, name: str, count: int) -> None:
+    """Wait until so many pods serve."""
+    wait.until(
+        kubectl,
+        KIND,
+        name,
+        lambda state: current(state, "Ready")["status"] == "True" and state["status"].get("readyReplicas", 0) == count,
+    )
+
+
+def test_by_hand_up_down_to_zero_and_back(namespace: Kubectl) -> None:
+    namespace.apply(deployment("scaled", MODEL))
+    serving(namespace, "scaled", 1)
+    assert "PodDisruptionBudget/scaled" not in children(namespace, "scaled")
+    first = uids(pods(namespace, "scaled"))
+
+    namespace.run("scale", "mdep", "scaled", "--replicas=2")
+    serving(namespace, "scaled", 2)
+    assert first < uids(pods(namespace, "scaled"))
+    assert "PodDisruptionBudget/scaled" in children(namespace, "scaled")
+    assert namespace.get(KIND, "scaled")["status"]["revision"] == 1  # type: ignore[index]
+
+    namespace.run("scale", "mdep", "scaled", "--replicas=0")
+    state = wait.until(namespace, KIND, "scaled", lambda state: current(state, "Ready")["reason"] == "ScaledToZero")
+    assert current(state, "Ready")["status"] == "True"
+    namespace.run("scale", "mdep", "scaled", "--replicas=1")
+    serving(namespace, "scaled", 1)
+    assert traffic.ask_once(namespace, "scaled") == ANSWER
+
+
+def test_a_budget_protects_the_last_but_one(namespace: Kubectl) -> None:
+    namespace.apply(deployment("guarded", MODEL, replicas=2))
+    serving(namespace, "guarded", 2)
+    wait.until(
+        namespace, "poddisruptionbudget", "guarded", lambda budget: budget["status"].get("disruptionsAllowed") == 1
+    )
+    refusals = []
+    for pod in pods(namespace, "guarded"):
+        name = pod["metadata"]["name"]
+        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}
+        path = f"/api/v1/namespaces/{namespace.namespace}/pods/{name}/eviction"
+        try:
+            namespace.run("create", "--raw", path, "--filename=-", stdin=str(eviction).replace("'", '"'))
+        except KubectlError as error:
+            refusals.append(str(error))
+    assert len(refusals) == 1
+    assert "disruption budget" in refusals[0]
+    serving(namespace, "guarded", 2)
+
+
+def test_the_running_count_survives_an_autoscaler_coming_and_going(namespace: Kubectl) -> None:
+    by_hand = deployment("counted", MODEL, replicas=2)
+    serving_two = deployment("counted", MODEL, autoscaling={"minReplicas": 2, "maxReplicas": 3})
+    neither = deployment("counted", MODEL)
+    namespace.apply(by_hand)
+    serving(namespace, "counted", 2)
+    both = uids(pods(namespace, "counted"))
+
+    namespace.apply(serving_two)
+    wait.until(namespace, KIND, "counted", lambda state: current(state, "Ready")["status"] == "True")
+    autoscaler = wait.until(
+        namespace, "horizontalpodautoscaler", "counted", lambda found: bool(found.get("status", {}).get("conditions"))
+    )
+    assert autoscaler["spec"]["maxReplicas"] == 3
+    owners = namespace.run("get", "deployment", "counted", "--show-managed-fields", "--output=json").stdout
+    assert '"f:replicas"' not in owners.split('"manager": "slipway",')[-1].split('"manager"')[0]
+
+    namespace.apply(neither)
+    wait.ready(namespace, "counted")
+    wait.gone(namespace, "horizontalpodautoscaler", "counted")
+    serving(namespace, "counted", 2)
+    assert uids(pods(namespace, "counted")) == both
