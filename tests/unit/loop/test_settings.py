@@ -1,0 +1,79 @@
+"""Settings: flags win over the environment, and what cannot be used is named with its source."""
+
+import pytest
+
+from slipway import settings
+
+
+def test_defaults_need_nothing() -> None:
+    chosen = settings.parse([], {})
+    assert chosen.namespaces == ()
+    assert (chosen.runtime_image, chosen.runtime_version) == ("tensorflow/serving", "2.20.0")
+    assert str(chosen.metrics_address) == "0.0.0.0:8080"
+    assert chosen.leader_elect
+    assert chosen.resync_seconds == 600
+
+
+def test_a_flag_wins_over_its_variable() -> None:
+    environ = {"SLIPWAY_WORKERS": "3", "SLIPWAY_NAMESPACES": "a, b,,a", "SLIPWAY_LEADER_ELECT": "false"}
+    chosen = settings.parse(["--workers=5"], environ)
+    assert chosen.workers == 5
+    assert chosen.namespaces == ("a", "b")
+    assert not chosen.leader_elect
+    assert settings.parse(["--leader-elect"], environ).leader_elect
+    assert not settings.parse(["--no-leader-elect"], {}).leader_elect
+
+
+@pytest.mark.parametrize(
+    ("argv", "environ", "named"),
+    [
+        (["--workers=many"], {}, "--workers='many' is not a whole number"),
+        ([], {"SLIPWAY_WORKERS": "0"}, "SLIPWAY_WORKERS='0' is not a whole number"),
+        (["--metrics-address=8080"], {}, ""),
+        (["--metrics-address=here:there"], {}, "is not HOST:PORT"),
+        (["--health-address=:70000"], {}, "is not HOST:PORT"),
+        (["--metrics-address=:9", "--health-address=:9"], {}, "are the same"),
+        (["--resync-seconds=nan"], {}, "--resync-seconds='nan' is not a number of seconds"),
+        (["--log-format=xml"], {}, "is not one of text, json"),
+        (["--image-pull-policy=Sometimes"], {}, "is not one of Always"),
+        (["--runtime-image="], {}, "is empty"),
+        ([], {"SLIPWAY_LEADER_ELECT": "perhaps"}, "SLIPWAY_LEADER_ELECT='perhaps' is neither true nor false"),
+    ],
+)
+def test_bad_values_are_named_with_their_source(argv: list[str], environ: dict[str, str], named: str) -> None:
+    if not named:
+        assert settings.parse(argv, environ).metrics_address.port == 8080
+        return
+    with pytest.raises(settings.SettingsError) as caught:
+        settings.parse(argv, environ)
+    assert named in str(caught.value)
+
+
+def test_a_bad_value_ends_the_process_with_2(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["slipway-operator", "--workers=x"])
+    with pytest.raises(SystemExit) as caught:
+        settings.load()
+    assert caught.value.code == 2
+    assert "--workers='x'" in capsys.readouterr().err
+
+
+def test_help_explains_every_flag_and_its_variable(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        settings.parse(["--help"], {})
+    assert caught.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for name in settings.Settings.__dataclass_fields__:
+        assert f"--{name.replace('_', '-')}" in text
+        assert f"Environment: SLIPWAY_{name.upper()}." in text
+
+
+def test_an_unknown_flag_ends_with_2() -> None:
+    with pytest.raises(SystemExit) as caught:
+        settings.parse(["--worker=3"], {})
+    assert caught.value.code == 2
+
+
+def test_ipv6_addresses() -> None:
+    chosen = settings.parse(["--metrics-address=[::1]:0"], {})
+    assert chosen.metrics_address == settings.Address("::1", 0)
+    assert str(chosen.metrics_address) == "[::1]:0"
