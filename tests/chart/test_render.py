@@ -1,0 +1,180 @@
+"""What the chart makes of its values."""
+
+import pytest
+
+from tests.chart.conftest import NAMESPACE, VALUES, Render
+
+DIGEST = "sha256:" + "0" * 64
+
+
+def test_the_operator_by_default(render: Render) -> None:
+    found = render()
+    container = found.operator()
+    assert container["image"] == "slipway/operator:0.1.0"
+    assert container["args"] == [
+        "--runtime-image=tensorflow/serving",
+        "--runtime-version=2.20.0",
+        "--tools-image=slipway/tools:0.1.0",
+        "--image-pull-policy=IfNotPresent",
+        "--metrics-address=0.0.0.0:8080",
+        "--health-address=0.0.0.0:8081",
+        "--leader-elect",
+        f"--lease-namespace={NAMESPACE}",
+        "--lease-name=slipway-operator",
+        "--workers=16",
+        "--resync-seconds=600",
+        "--log-format=text",
+        "--log-level=info",
+    ]
+    for probe, path in (("startupProbe", "/healthz"), ("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")):
+        assert container[probe]["httpGet"] == {"path": path, "port": "health"}
+    assert {port["name"]: port["containerPort"] for port in container["ports"]} == {"metrics": 8080, "health": 8081}
+    assert container["resources"].keys() == {"requests", "limits"}
+    assert found.one("Deployment")["spec"]["replicas"] == 1
+    assert {entry["kind"] for entry in found.objects} == {
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "CustomResourceDefinition",
+        "Deployment",
+        "Role",
+        "RoleBinding",
+        "Service",
+        "ServiceAccount",
+    }
+
+
+@pytest.mark.parametrize("values", VALUES)
+def test_every_container_is_restricted(render: Render, values: str) -> None:
+    pod = render(values).one("Deployment")["spec"]["template"]["spec"]
+    assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    for container in pod["containers"]:
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+
+
+@pytest.mark.parametrize("values", VALUES)
+def test_selectors_select_and_never_change(render: Render, values: str) -> None:
+    found = render(values)
+    deployment = found.one("Deployment")
+    selector = deployment["spec"]["selector"]["matchLabels"]
+    assert selector.keys() == {"app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/component"}
+    assert selector.items() <= deployment["spec"]["template"]["metadata"]["labels"].items()
+    assert found.one("Service")["spec"]["selector"] == selector
+    for budget in found.kind("PodDisruptionBudget") + found.kind("NetworkPolicy"):
+        spec = budget["spec"]
+        assert spec.get("selector", spec.get("podSelector"))["matchLabels"] == selector
+    for entry in found.objects:
+        assert entry["metadata"]["labels"]["helm.sh/chart"] == "slipway-0.1.0", entry["kind"]
+
+
+def test_everything_lies_where_it_should(render: Render) -> None:
+    found = render("everything")
+    placed = {entry["kind"]: entry["metadata"].get("namespace") for entry in found.objects}
+    assert placed == {
+        "ClusterRole": None,
+        "ClusterRoleBinding": None,
+        "CustomResourceDefinition": None,
+        "Deployment": "elsewhere",
+        "Role": "elsewhere",
+        "RoleBinding": "elsewhere",
+        "Service": "elsewhere",
+        "ServiceAccount": "elsewhere",
+    }
+    for entry in found.objects:
+        assert entry["metadata"]["labels"]["example.com/cluster"] == "test"
+        assert entry["metadata"]["labels"]["app.kubernetes.io/name"] == "models"
+        if entry["kind"] not in ("CustomResourceDefinition", "ServiceAccount"):
+            assert entry["metadata"]["name"].startswith("model-operator")
+
+
+def test_everything_that_may_be_set_arrives(render: Render) -> None:
+    found = render("everything")
+    container, spec = found.operator(), found.one("Deployment")["spec"]["template"]["spec"]
+    assert container["image"] == f"registry.example.com/slipway/operator@{DIGEST}"
+    assert container["imagePullPolicy"] == "Always"
+    assert "--tools-image=registry.example.com/slipway/tools:1.0" in container["args"]
+    assert "--lease-name=elected" in container["args"]
+    assert "--lease-namespace=elsewhere" in container["args"]
+    assert container["args"][-1] == "--workers=8"
+    assert container["env"] == [{"name": "TZ", "value": "UTC"}]
+    assert spec["imagePullSecrets"] == [{"name": "registry"}]
+    assert spec["serviceAccountName"] == "operator"
+    assert spec["nodeSelector"] == {"kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}
+    assert spec["tolerations"] == [{"key": "dedicated", "operator": "Exists"}]
+    assert "nodeAffinity" in spec["affinity"]
+    assert spec["priorityClassName"] == "system-cluster-critical"
+    metadata = found.one("Deployment")["spec"]["template"]["metadata"]
+    assert metadata["labels"]["team"] == "platform"
+    assert metadata["annotations"]["example.com/note"] == "1"
+    assert found.one("Service")["metadata"]["annotations"] == {"example.com/note": "1"}
+    assert found.one("ServiceAccount")["metadata"]["annotations"] == {"example.com/owner": "platform"}
+
+
+def test_the_crd_is_kept_unless_it_is_not_wanted(render: Render) -> None:
+    assert render().one("CustomResourceDefinition")["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    assert render("everything").one("CustomResourceDefinition")["metadata"]["annotations"] == {
+        "example.com/owner": "platform"
+    }
+    assert "annotations" not in render("default", "crds.keep=false").one("CustomResourceDefinition")["metadata"]
+    assert render("default", "crds.install=false").kind("CustomResourceDefinition") == []
+
+
+def test_the_drop_in_server_is_one_value(render: Render) -> None:
+    args = render("default", "runtime.image.repository=slipway/model-server").operator()["args"]
+    assert "--runtime-image=slipway/model-server" in args
+
+
+def test_available(render: Render) -> None:
+    found = render("available")
+    assert found.one("Deployment")["spec"]["replicas"] == 2
+    assert found.one("PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
+    policy = found.one("NetworkPolicy")["spec"]
+    assert [port["port"] for rule in policy["egress"] for port in rule["ports"]] == [53, 53, 443, 6443]
+    assert policy["ingress"][0]["from"]
+    assert render().kind("PodDisruptionBudget") == []
+    assert render("available", "podDisruptionBudget.enabled=false").kind("PodDisruptionBudget") == []
+
+
+def test_monitoring(render: Render) -> None:
+    found = render("monitoring")
+    (endpoint,) = found.one("ServiceMonitor")["spec"]["endpoints"]
+    assert (endpoint["port"], endpoint["path"], endpoint["interval"]) == ("metrics", "/metrics", "30s")
+    selector = found.one("ServiceMonitor")["spec"]["selector"]["matchLabels"]
+    assert selector.items() <= found.one("Service")["metadata"]["labels"].items()
+    models = found.one("PodMonitor")["spec"]
+    assert models["selector"]["matchLabels"]["app.kubernetes.io/component"] == "model-server"
+    assert models["namespaceSelector"] == {"any": True}
+    assert models["podMetricsEndpoints"][0]["path"] == "/monitoring/prometheus/metrics"
+    limited = render("monitoring", "watch.namespaces={team-a}").one("PodMonitor")["spec"]
+    assert limited["namespaceSelector"] == {"matchNames": ["team-a"]}
+
+
+def test_without_an_election_the_old_one_goes_first(render: Render) -> None:
+    found = render("bare")
+    assert "--no-leader-elect" in found.operator()["args"]
+    assert found.one("Deployment")["spec"]["strategy"] == {"type": "Recreate"}
+    assert found.one("Deployment")["spec"]["template"]["spec"]["serviceAccountName"] == "made-elsewhere"
+    assert {entry["kind"] for entry in found.objects} == {"Deployment", "Service"}
+
+
+@pytest.mark.parametrize(
+    ("release", "name"), [("slipway", "slipway"), ("my-slipway", "my-slipway"), ("models", "models-slipway")]
+)
+def test_names_follow_the_release(render: Render, release: str, name: str) -> None:
+    found = render(release=release)
+    assert found.one("Deployment")["metadata"]["name"] == name
+    assert f"--lease-name={name}-operator" in found.operator()["args"]
+
+
+def test_the_longest_release_name_makes_valid_names(render: Render) -> None:
+    found = render(release="r" * 53)
+    assert all(len(entry["metadata"]["name"]) <= 63 for entry in found.objects)
+
+
+def test_numbers_stay_numbers(render: Render) -> None:
+    """Helm reads numbers as floats and would write 86400 as 86400, but 1000000 as 1e+06."""
+    args = render("default", "resyncSeconds=86400", "workers=256").operator()["args"]
+    assert {"--resync-seconds=86400", "--workers=256"} <= set(args)
