@@ -7,21 +7,20 @@ import pytest
 from tests.chart.conftest import NAMESPACE, VALUES, Manifest, Render, Rendered
 
 # What the operator sends (slipway.cluster): server-side apply is a patch, and a create where there is nothing yet.
-READ = {"get", "list", "watch"}
-OWN = READ | {"create", "patch", "delete"}
+WATCH = {"list", "watch"}
+OWN = WATCH | {"create", "patch", "delete"}
 GRANTED = {
-    ("serving.slipway.dev", "modeldeployments"): READ,
+    ("serving.slipway.dev", "modeldeployments"): WATCH | {"get"},
     ("serving.slipway.dev", "modeldeployments/status"): {"patch"},
     ("apps", "deployments"): OWN,
     ("apps", "controllerrevisions"): OWN,
     ("autoscaling", "horizontalpodautoscalers"): OWN,
     ("policy", "poddisruptionbudgets"): OWN,
     ("", "services"): OWN,
-    ("", "pods"): READ,
-    ("", "events"): {"create", "patch"},
+    ("", "pods"): WATCH,
     ("events.k8s.io", "events"): {"create", "patch"},
 }
-LEASE = {("coordination.k8s.io", "leases"): {"create", "get", "patch", "update"}}
+LEASE = {("coordination.k8s.io", "leases"): {"create", "get", "update"}}
 
 
 def granted(role: Manifest) -> dict[tuple[str, str], set[str]]:
@@ -84,7 +83,7 @@ def test_the_lease_is_the_only_one_it_may_take(render: Render) -> None:
 def test_users_get_their_rights_by_aggregation(render: Render) -> None:
     found = {role["metadata"]["name"]: role for role in render().kind("ClusterRole")}
     view, edit = found["slipway-view"], found["slipway-edit"]
-    assert set().union(*granted(view).values()) == READ
+    assert set().union(*granted(view).values()) == WATCH | {"get"}
     assert "watch" not in set().union(*granted(edit).values())
     assert ("serving.slipway.dev", "modeldeployments/status") not in granted(edit)
     prefix = "rbac.authorization.k8s.io/aggregate-to-"

@@ -58,7 +58,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 
-{{/* What the operator may do with ModelDeployments and their children, in one namespace or in all. */}}
+{{/*
+What the operator may do with ModelDeployments and their children, in one namespace or in all. Server-side apply is a
+patch, and needs create as well where there is nothing yet.
+*/}}
 {{- define "slipway.rules" -}}
 - apiGroups: [serving.slipway.dev]
   resources: [modeldeployments]
@@ -68,20 +71,20 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   verbs: [patch]
 - apiGroups: [apps]
   resources: [controllerrevisions, deployments]
-  verbs: [create, delete, get, list, patch, watch]
+  verbs: [create, delete, list, patch, watch]
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]
-  verbs: [create, delete, get, list, patch, watch]
+  verbs: [create, delete, list, patch, watch]
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
-  verbs: [create, delete, get, list, patch, watch]
+  verbs: [create, delete, list, patch, watch]
 - apiGroups: [""]
   resources: [services]
-  verbs: [create, delete, get, list, patch, watch]
+  verbs: [create, delete, list, patch, watch]
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch]
-- apiGroups: ["", events.k8s.io]
+  verbs: [list, watch]
+- apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
 {{- end }}
