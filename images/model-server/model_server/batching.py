@@ -105,7 +105,9 @@ class BatchQueue:
         target = round_up(batch.size, self._config.allowed_batch_sizes)
         self._metrics.padding_size.observe(target - batch.size, str(target))
         self._metrics.processed_batch_size.observe(target)
-        feeds = merge([task.feeds for task in batch.tasks], target - batch.size, self._config.pad_variable_length_inputs)
+        feeds = merge(
+            [task.feeds for task in batch.tasks], target - batch.size, self._config.pad_variable_length_inputs
+        )
         self._metrics.wrapped_run_count.add()
         outputs = self._session.run(feeds, self._fetches, timeout_ms)
         return split(dict(zip(self._fetches, outputs, strict=True)), [task.size for task in batch.tasks], target)
@@ -270,7 +272,9 @@ def split(outputs: _Results, sizes: Sequence[int], total: int) -> list[_Results]
     return shares
 
 
-def _equal_shapes(arrays: "list[np.ndarray[tuple[int, ...], np.dtype[np.generic]]]") -> "list[np.ndarray[tuple[int, ...], np.dtype[np.generic]]]":
+def _equal_shapes(
+    arrays: "list[np.ndarray[tuple[int, ...], np.dtype[np.generic]]]",
+) -> "list[np.ndarray[tuple[int, ...], np.dtype[np.generic]]]":
     """Pad every dimension but the 0th to the largest, with each tensor's own first value, as the C++ server does."""
     if len({array.ndim for array in arrays}) > 1:
         raise invalid_argument("Tensors of one input in a batch have different numbers of dimensions")

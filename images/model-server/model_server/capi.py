@@ -227,7 +227,18 @@ class Session:
                 encoded = _TIMEOUT_IN_MS_TAG + wire.varint(timeout_ms)
                 options = call["TF_NewBufferFromString"](encoded, len(encoded))
             call["TF_SessionRun"](
-                self._session, options, inputs, values, len(feeds), outputs, results, len(fetches), None, 0, None, status
+                self._session,
+                options,
+                inputs,
+                values,
+                len(feeds),
+                outputs,
+                results,
+                len(fetches),
+                None,
+                0,
+                None,
+                status,
             )
             _check(call, status)
             return [self._library.to_host(handle) for handle in results if handle]
@@ -270,5 +281,7 @@ def _check(call: dict[str, Any], status: int) -> None:
 
 def _signature_fields(buffer: _Buffer) -> bytes:
     """Only `signature_def` of a serialized MetaGraphDef: the graph beside it may be as large as the model."""
-    view = memoryview((c_ubyte * buffer.length).from_address(buffer.data)).cast("B") if buffer.length else memoryview(b"")
+    view = (
+        memoryview((c_ubyte * buffer.length).from_address(buffer.data)).cast("B") if buffer.length else memoryview(b"")
+    )
     return b"".join(wire.length_delimited(5, bytes(part)) for part in wire.bytes_fields(view, 5))

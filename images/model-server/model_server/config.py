@@ -60,7 +60,9 @@ def check(options: Options) -> None:
         raise invalid_argument("Both server_options.model_base_path and server_options.model_config_file are empty!")
     if options.use_alts_credentials:
         # Going on would mean to serve in plain text what was asked to be protected.
-        raise ServingError(Code.UNIMPLEMENTED, "ALTS credentials are not supported by this server; use ssl_config_file.")
+        raise ServingError(
+            Code.UNIMPLEMENTED, "ALTS credentials are not supported by this server; use ssl_config_file."
+        )
 
 
 def models(options: Options) -> list[ModelConfig]:

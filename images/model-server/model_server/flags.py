@@ -128,7 +128,11 @@ def usage(program: str) -> str:
     defaults = Options()
     for name, kind in _KINDS.items():
         default = getattr(defaults, name)
-        shown = {"bool": str(default).lower(), "string": f'"{default}"', "float": f"{default:f}" if kind == "float" else ""}
+        shown = {
+            "bool": str(default).lower(),
+            "string": f'"{default}"',
+            "float": f"{default:f}" if kind == "float" else "",
+        }
         lines.append(f"\t{f'--{name}={shown.get(kind, default)}':<33}\t{kind}\t{HELP[name]}")
     return "\n".join(lines) + "\n"
 

@@ -23,9 +23,7 @@ MAX_CONNECTIONS = 1024
 #: Seconds that a connection may be silent, between requests or within one.
 IDLE_SECONDS = 75
 _MAX_CHUNK_LINE = 1024
-_NOT_FOUND_PAGE = (
-    b"<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n</BODY></HTML>\n"
-)
+_NOT_FOUND_PAGE = b"<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n</BODY></HTML>\n"
 _log = logging.getLogger(__name__)
 
 

@@ -139,9 +139,7 @@ def _leaf(value: Any, dtype: int) -> Any:
         valid = kind is int and _RANGES[dtype][0] <= value < _RANGES[dtype][1]
     else:
         shown = json_text.debug_string(value)
-        raise ServingError(
-            Code.UNIMPLEMENTED, f"Conversion of JSON Value: {shown} to type: {dtypes.name_of(dtype)}"
-        )
+        raise ServingError(Code.UNIMPLEMENTED, f"Conversion of JSON Value: {shown} to type: {dtypes.name_of(dtype)}")
     if not valid:
         raise _type_error(value, dtype)
     return json_text.raw(value) if dtype == dtypes.STRING else value

@@ -159,8 +159,10 @@ def _parse_error(text: str) -> Exception:
 def _rapidjson_text(error: json.JSONDecodeError) -> str:
     if error.msg.startswith("Expecting ','"):
         inside_object = _innermost_bracket(error.doc, error.pos) == "{"
-        return "Missing a comma or } after an object member." if inside_object else (
-            "Missing a comma or ] after an array element."
+        return (
+            "Missing a comma or } after an object member."
+            if inside_object
+            else ("Missing a comma or ] after an array element.")
         )
     return next((text for start, text in _PARSER_TEXT if error.msg.startswith(start)), "Unspecific syntax error.")
 

@@ -35,7 +35,9 @@ class LoaderSettings:
 class Loader:
     """Loads versions. One instance per process; `load` may run in several threads."""
 
-    def __init__(self, library: Callable[[], TensorFlow], settings: LoaderSettings, predictor: Predictor, metrics: Metrics):
+    def __init__(
+        self, library: Callable[[], TensorFlow], settings: LoaderSettings, predictor: Predictor, metrics: Metrics
+    ):
         self._library, self._settings = library, settings
         self._predictor, self._metrics = predictor, metrics
         self._scheduler: BatchScheduler | None = None

@@ -70,7 +70,9 @@ class _Model:
 class Manager:
     """Owns the models. `start` returns when every model can be asked."""
 
-    def __init__(self, models: Sequence[ModelConfig], loader: Loader, policy: LoadPolicy, allow_early_labels: bool) -> None:
+    def __init__(
+        self, models: Sequence[ModelConfig], loader: Loader, policy: LoadPolicy, allow_early_labels: bool
+    ) -> None:
         self._models = {config.name: _Model(config) for config in models}
         self._loader, self._policy = loader, policy
         self._allow_early_labels = allow_early_labels

@@ -70,4 +70,3 @@ class Options:
     skip_initialize_tpu: bool = False
     enable_grpc_healthcheck_service: bool = False
     enable_serialization_as_tensor_content: bool = False
-

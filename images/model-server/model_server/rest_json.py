@@ -154,7 +154,7 @@ def _rows_text(outputs: Mapping[str, HostTensor]) -> str:
             raise invalid_argument(f"Tensor name: {alias} has inconsistent batch size: {size} expecting: {rows}")
         rows = size
     if len(outputs) == 1:
-        (alias, tensor), = outputs.items()
+        ((alias, tensor),) = outputs.items()
         body = ", ".join(_row_texts(alias, tensor, rows, 2))
         opening = "["
     else:
@@ -173,13 +173,14 @@ def _row_texts(alias: str, tensor: HostTensor, rows: int, level: int) -> list[st
     tokens = json_tensors.tokens(tensor, _as_bytes(alias, tensor), level + len(shape))
     size = len(tokens) // rows if rows else 0
     return [
-        json_text.array_text(tokens[row * size : (row + 1) * size], shape, level, single_line=True) for row in range(rows)
+        json_text.array_text(tokens[row * size : (row + 1) * size], shape, level, single_line=True)
+        for row in range(rows)
     ]
 
 
 def _columns_text(outputs: Mapping[str, HostTensor]) -> str:
     if len(outputs) == 1:
-        (alias, tensor), = outputs.items()
+        ((alias, tensor),) = outputs.items()
         value = _column_text(alias, tensor, 1)
     else:
         members = [f"{json_text.quoted(alias)}: {_column_text(alias, tensor, 2)}" for alias, tensor in outputs.items()]

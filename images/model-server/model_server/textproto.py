@@ -67,7 +67,11 @@ def message_class(name: str) -> Any:
 def _add_field(message: descriptor_pb2.DescriptorProto, number: int, name: str, kind: str) -> None:
     repeated = kind.startswith("repeated ")
     kind = kind.removeprefix("repeated ")
-    label = descriptor_pb2.FieldDescriptorProto.LABEL_REPEATED if repeated else descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL
+    label = (
+        descriptor_pb2.FieldDescriptorProto.LABEL_REPEATED
+        if repeated
+        else descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL
+    )
     field = message.field.add(name=name, number=number, label=label)
     if kind in _SCALARS:
         field.type = _SCALARS[kind]

@@ -1,0 +1,144 @@
+"""Makes the models of these tests with the real TensorFlow: `python make_models.py DIRECTORY`.
+
+A process of its own, because the tests themselves speak to the server with generated stubs only, and because TensorFlow takes
+seconds and half a gigabyte.
+"""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+
+IDENTITY_TYPES = (
+    "float32 float64 float16 bfloat16 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool string complex64 complex128"
+).split()
+
+
+def half_plus_two(directory: Path) -> None:
+    """The classic of TensorFlow Serving as a TF1 graph, with plain tensor names."""
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        slope = v1.get_variable("a", initializer=0.5, use_resource=False)
+        offset = v1.get_variable("b", initializer=2.0, use_resource=False)
+        x = v1.placeholder(tf.float32, [None, 1], name="x")
+        y = tf.add(tf.multiply(slope, x), offset, name="y")
+        session.run(v1.global_variables_initializer())
+        builder = v1.saved_model.Builder(str(directory))
+        signature = v1.saved_model.signature_def_utils.predict_signature_def({"x": x}, {"y": y})
+        builder.add_meta_graph_and_variables(session, ["serve"], {"serving_default": signature})
+        builder.save()
+
+
+class Kitchen(tf.Module):
+    """One signature for each thing to be tested."""
+
+    def __init__(self) -> None:
+        self.slope = tf.Variable(0.5)
+        self.weights = tf.Variable([[1.0], [2.0], [3.0]])
+
+    @tf.function
+    def half(self, x):
+        return {"y": self.slope * x + 2.0}
+
+    @tf.function
+    def text(self, s):
+        joined = tf.strings.join([s, s])
+        return {"joined": joined, "joined_bytes": joined}
+
+    @tf.function
+    def pair(self, a, b):
+        b = tf.cast(b, tf.float32)
+        return {"sum": a + b, "product": a * b}
+
+    @tf.function
+    def matrix(self, x):
+        return {"y": tf.matmul(x, self.weights)}
+
+    @tf.function
+    def total(self, x):
+        return {"total": tf.reduce_sum(x)}
+
+    @tf.function
+    def ragged(self, x):
+        return {"whole": x, "first": x[:1]}
+
+    @tf.function
+    def slow(self, n):
+        """About a microsecond and more for each step, and nothing that can be folded away."""
+
+        def step(index, value):
+            return index + 1, value + tf.reduce_sum(tf.random.normal([64])) * 0.0
+
+        return {"steps": tf.while_loop(lambda i, _: i < n, step, (tf.constant(0, tf.int64), tf.constant(0.0)))[0]}
+
+    @tf.function
+    def batch_slow(self, x):
+        """Slow like `slow`, but with a batch dimension; the steps are the largest value of the batch."""
+        steps = self.slow(tf.cast(tf.reduce_max(x), tf.int64))["steps"]
+        return {"y": x + 0.0 * tf.cast(steps, tf.float32)}
+
+
+def kitchen(directory: Path) -> None:
+    module = Kitchen()
+    spec = tf.TensorSpec
+    vector = spec([None], tf.float32, name="x")
+    signatures = {
+        "serving_default": module.half.get_concrete_function(vector),
+        "text": module.text.get_concrete_function(spec([None], tf.string, name="s")),
+        "pair": module.pair.get_concrete_function(
+            spec([None], tf.float32, name="a"), spec([None], tf.int64, name="b")
+        ),
+        "matrix": module.matrix.get_concrete_function(spec([None, 3], tf.float32, name="x")),
+        "total": module.total.get_concrete_function(vector),
+        "ragged": module.ragged.get_concrete_function(vector),
+        "slow": module.slow.get_concrete_function(spec([], tf.int64, name="n")),
+        "batch_slow": module.batch_slow.get_concrete_function(vector),
+    }
+    for name in IDENTITY_TYPES:
+        function = tf.function(lambda x: {"x": tf.identity(x)})
+        signatures[f"identity_{name}"] = function.get_concrete_function(spec(None, tf.as_dtype(name), name="x"))
+    tf.saved_model.save(module, str(directory), signatures=signatures)
+
+
+def digits(directory: Path) -> None:
+    """A small Keras model, exported as Keras 3 exports it."""
+    keras.utils.set_random_seed(7)
+    model = keras.Sequential(
+        [keras.layers.Input((8, 8, 1), name="image"), keras.layers.Flatten(), keras.layers.Dense(10, activation="softmax")]
+    )
+    model.export(str(directory), verbose=False)
+    np.save(directory.parent.parent / "digits_expected.npy", model(np.ones((2, 8, 8, 1), np.float32)).numpy())
+
+
+def warm(source: Path, directory: Path, *, value: float | str, records: int = 2) -> None:
+    """A copy of a model with recorded requests for x = [value]."""
+    shutil.copytree(source, directory)
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "half"
+    request.inputs["x"].CopyFrom(tf.make_tensor_proto([[value]]))
+    log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
+    extra = directory / "assets.extra"
+    extra.mkdir()
+    with tf.io.TFRecordWriter(str(extra / "tf_serving_warmup_requests")) as writer:
+        for _ in range(records):
+            writer.write(log.SerializeToString())
+
+
+def main(target: Path) -> None:
+    half_plus_two(target / "half" / "1")
+    kitchen(target / "kitchen" / "1")
+    digits(target / "digits" / "1")
+    warm(target / "half" / "1", target / "warm" / "1", value=4.0)
+    warm(target / "half" / "1", target / "warm_bad" / "1", value="not a number")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
