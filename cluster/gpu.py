@@ -2,7 +2,7 @@
 
 A pod that asks for one is scheduled and runs; the next one waits with `Insufficient nvidia.com/gpu`, as on real
 hardware. Works with any provider, because it only talks to the API server. The kubelet leaves the resource alone for
-as long as it runs; `python -m cluster up` after a reboot needs this again.
+as long as it runs, and that of a local cluster also when it is started again.
 """
 
 import argparse
@@ -66,10 +66,9 @@ def patches(node: dict[str, Any], gpus: Gpus | None) -> tuple[dict[str, Any], li
     old = dict.fromkeys(key for key in metadata.get("labels", {}) if key in labels(Gpus(0)))
     new: dict[str, str | None] = {**(old if before else {}), **(labels(gpus) if gpus else {})}
     meta = {"metadata": {"labels": new, "annotations": {_MANAGED: gpus.resource if gpus else None}}}
-    resources = node["status"].get("capacity", {})
     operations = []
     for field in ("capacity", "allocatable"):
-        if before and before != (gpus.resource if gpus else None) and before in resources:
+        if before and before != (gpus.resource if gpus else None) and before in node["status"].get(field, {}):
             operations.append({"op": "remove", "path": f"/status/{field}/{_escape(before)}"})
         if gpus:
             operations.append(

@@ -17,7 +17,7 @@ from cluster import addons, binaries, cgroups, checks, images, namespaces, packa
 from cluster.api import Api
 from cluster.errors import ClusterError
 from cluster.localnode import PROGRAMS, LocalNode, Part
-from cluster.namespaces import Namespaces
+from cluster.namespaces import KUBELET_ROOT, Namespaces
 from cluster.network import MAX_CLUSTERS, Network, choose, parse_routes
 from cluster.node import PAUSE_IMAGE
 from cluster.paths import kubeconfig_path, state_dir
@@ -52,33 +52,33 @@ class Local:
         if fresh:
             self._say(f"starting Kubernetes {binaries.version('kubelet')} ({self._name}, {node.network.node})")
             self._check_machine()
-        node.write()
-        cgroups.ensure(self._name)
-        if fresh:
             # Whatever still runs from before lost its namespaces.
             namespaces.kill_marked(self._state)
+            cgroups.remove(self._name)
+            shutil.rmtree(self._state / "logs", ignore_errors=True)
+        node.write()
+        cgroups.ensure(self._name)
         node.namespaces.create()
-        changed = self._start_all(node)
-        if changed and not fresh:
-            self._say(f"started again: {', '.join(changed)}")
-        self._await_node(node)
+        self._start_all(node, fresh=fresh)
         self._say(f"{node.node} is Ready after {time.monotonic() - started:.1f} s")
 
     def down(self) -> None:
         """See Provider."""
         checks.root()
-        if not self._state.exists() and not namespaces.marked_processes(self._state):
-            return
-        # The kubelet first: it would start again what is killed.
-        processes.stop(self._state / "run" / "kubelet.pid", grace=0)
+        # Found by what is there, not by what was written down: that may be lost.
+        # The kubelet goes first, with all the daemons: it would start again what is killed.
         namespaces.kill_marked(self._state)
         cgroups.remove(self._name)
-        namespaces.kill_marked(self._state)
-        self._namespaces().remove()
+        for network in self._linked_networks() or [Network(0)]:
+            Namespaces(self._state, network).remove()
         inside = [point for point in namespaces.mount_points() if Path(point).is_relative_to(self._state)]
         if inside:
             raise ClusterError(f"something is mounted in {self._state}: {', '.join(inside)}", "Unmount it first.")
-        shutil.rmtree(self._state, ignore_errors=False)
+        if self._state.exists():
+            shutil.rmtree(self._state)
+        if not state.names():  # removing it under a running cluster would unmount it there
+            with contextlib.suppress(OSError):
+                KUBELET_ROOT.rmdir()
 
     def status(self) -> list[Fact]:
         """See Provider."""
@@ -122,8 +122,9 @@ class Local:
             others = [known for name in state.names() if (known := state.load(name)) and known.provider == "local"]
             own = [Network(index).device for index in range(MAX_CLUSTERS)]
             routes = parse_routes("\n".join(namespaces.foreign_routes(own)))
-            links = {index for index, device in enumerate(own) if (Path("/sys/class/net") / device).exists()}
-            network = choose({known.index for known in others} | links, routes)
+            links = {index for index, device in enumerate(own) if namespaces.linked_cluster(device) is not None}
+            linked = self._linked_networks()
+            network = linked[0] if linked else choose({known.index for known in others} | links, routes)
             state.save(self._name, Record("local", index=network.index))
         return network
 
@@ -133,14 +134,19 @@ class Local:
             raise ClusterError(f"there is no cluster {self._name}", "Make one: `python -m cluster up`.")
         return Namespaces(self._state, Network(record.index))
 
+    def _linked_networks(self) -> list[Network]:
+        """Every network whose link leads to this cluster: one, or none when there is no cluster."""
+        every = map(Network, range(MAX_CLUSTERS))
+        return [network for network in every if namespaces.linked_cluster(network.device) == self._name]
+
     def _check_machine(self) -> None:
         checks.cgroup_controllers()
         checks.overlay()
         checks.network_features()
         checks.state_folder(self._state)
 
-    def _start_all(self, node: LocalNode) -> list[str]:
-        """Starts every daemon that does not run as described; returns their names."""
+    def _start_all(self, node: LocalNode, *, fresh: bool) -> None:
+        """Starts every daemon that does not run as described, and waits for the node."""
         control, runtime = node.control_plane(), node.runtime()
         changed = [self._start(part) for part in (*control, runtime)]
         api = node.api()
@@ -156,8 +162,12 @@ class Local:
             lambda: _accepts(socket_file), "containerd's socket", timeout=_READY_SECONDS, daemons=[runtime.daemon]
         )
         self._load_pause(node)
+        seen = _last_sign(api, node.node)
         changed += [self._start(part) for part in (*node.node_agents(), *node.services())]
-        return [name for name in changed if name]
+        again = [name for name in changed if name]
+        if again and not fresh:
+            self._say(f"started again: {', '.join(again)}")
+        self._await_node(node, not_before=seen if "kubelet" in again else "")
 
     def _start(self, part: Part) -> str:
         """Starts one daemon, again when it was given something else before; returns its name if it had to."""
@@ -186,14 +196,16 @@ class Local:
             raise ClusterError(f"the cluster {self._name} is not running", "Start it: `python -m cluster up`.")
         return images.Store(node.places.socket, self._state / "images.json")
 
-    def _await_node(self, node: LocalNode) -> None:
+    def _await_node(self, node: LocalNode, *, not_before: str) -> None:
+        """Waits until the node is Ready; a sign of life at `not_before` or earlier does not count."""
         api = node.api()
         daemons = [part.daemon for part in node.parts()]
 
         def ready() -> bool:
             with contextlib.suppress(ClusterError):
                 accounts = api.healthy("/api/v1/namespaces/default/serviceaccounts/default")
-                return accounts and _node_fact(api, node.node).good and _listens(str(node.network.node), 53)
+                good = _node_fact(api, node.node).good and _last_sign(api, node.node) > not_before
+                return accounts and good and _listens(str(node.network.node), 53)
             return False
 
         processes.wait_until(ready, f"the node {node.node}", timeout=_READY_SECONDS, daemons=daemons, poll=0.2)
@@ -204,6 +216,12 @@ def _node_fact(api: Api, name: str) -> Fact:
     ready = next((c for c in status.get("conditions", []) if c["type"] == "Ready"), {"status": "Unknown"})
     version = status["nodeInfo"]["kubeletVersion"]
     return Fact(f"node {name}", ready["status"] == "True", f"{version} {ready.get('message', '')}".strip())
+
+
+def _last_sign(api: Api, name: str) -> str:
+    """When the kubelet last renewed its lease, as a time stamp that sorts; empty when it never did."""
+    path = f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{name}"
+    return str(api.get(path)["spec"]["renewTime"]) if api.exists(path) else ""
 
 
 def _accepts(file: Path) -> bool:

@@ -17,7 +17,7 @@ from cluster.components import Qps
 from cluster.errors import ClusterError
 from cluster.files import write_private
 from cluster.kubeconfig import Access
-from cluster.namespaces import MARK, Namespaces
+from cluster.namespaces import KUBELET_ROOT, MARK, Namespaces
 from cluster.network import API_PORT, Network
 from cluster.node import Places
 from cluster.packages import cni_folder
@@ -135,7 +135,7 @@ class LocalNode:
             f"--kubeconfig={self._config('kubelet')}",
             f"--hostname-override={self.node}",
             f"--node-ip={self.network.node}",
-            f"--root-dir={self.places.state}/kubelet",
+            f"--root-dir={KUBELET_ROOT}",
             f"--cert-dir={self.places.pki}",
         ]
         return [
@@ -212,6 +212,11 @@ class LocalNode:
         for file, text in files.items():
             write_private(places.etc / file, text)
         places.volumes.mkdir(exist_ok=True)
+        # A kubelet without this file takes its node for a new one, and sets every extended resource to zero: fake GPUs
+        # would be gone whenever it is started again. An empty one it reports in its log, and replaces.
+        checkpoint = places.state / "kubelet" / "device-plugins" / "kubelet_internal_checkpoint"
+        if not checkpoint.exists():
+            write_private(checkpoint, "{}")
 
     def _part(self, name: str, argv: list[str], *files: Path) -> Part:
         env = {"PATH": SYSTEM_PATH, "HOME": "/root", MARK: str(self.places.state)}

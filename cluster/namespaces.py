@@ -3,7 +3,7 @@
 Both namespaces are kept by files in the state folder, so they outlive the command and any daemon. In the network
 namespace are kube-proxy's rules, the pods' links and every port; in the mount namespace are the pods' volumes and root
 file systems, and private versions of the few places whose paths are fixed in kubelet and containerd: /run,
-/var/log/containers and the kernel settings that the kubelet would change for the whole host. Taking the two away
+/var/lib/kubelet, /var/log/containers and the kernel settings that the kubelet would change for the whole host. Taking the two away
 therefore takes away all of it.
 """
 
@@ -17,10 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cluster.errors import ClusterError
-from cluster.network import Network, parse_routes
+from cluster.network import Network
 from cluster.shell import run
 
 MARK = "SLIPWAY_CLUSTER"
+KUBELET_ROOT = Path("/var/lib/kubelet")
+_ALIAS = "slipway:"
 # The kubelet sets these to the values given here; a file in their place takes the write and spares the host.
 _KERNEL_SETTINGS = {
     "vm/overcommit_memory": "1",
@@ -49,13 +51,15 @@ class Namespaces:
         return ["nsenter", f"--net={self.folder / 'net'}", f"--mount={self.folder / 'mnt'}", "--", *map(str, argv)]
 
     def exist(self) -> bool:
-        """True when both namespaces are there (after a reboot only plain files are)."""
-        return {str(self.folder / "net"), str(self.folder / "mnt")} <= set(mount_points())
+        """True when both namespaces are there, and as this version makes them (after a reboot only plain files are)."""
+        made_with = self.folder / "script"
+        as_now = made_with.exists() and made_with.read_text() == inside_script(self.state)
+        return as_now and {str(self.folder / "net"), str(self.folder / "mnt")} <= set(mount_points())
 
     def create(self) -> None:
         """Makes both namespaces and the link; repairs the link when only that is missing."""
         if not self.exist():
-            self._release()
+            self.remove()
             self.folder.mkdir(parents=True, exist_ok=True)
             # A namespace can only be kept by a mount that is not copied into it.
             run(["mount", "--bind", self.folder, self.folder])
@@ -63,15 +67,20 @@ class Namespaces:
             for kind in ("net", "mnt"):
                 (self.folder / kind).touch()
             unshare = ["unshare", f"--net={self.folder / 'net'}", f"--mount={self.folder / 'mnt'}"]
-            run([*unshare, "--propagation=slave", "sh", "-euc", inside_script(self.state)])
-        if not (Path("/sys/class/net") / self.network.device).exists():
+            script = inside_script(self.state)
+            run([*unshare, "--propagation=slave", "sh", "-euc", script])
+            (self.folder / "script").write_text(script)
+        if not self._connected():
             self._connect()
 
     def remove(self) -> None:
         """Takes the link and both namespaces away; what is mounted inside goes with them."""
-        if (Path("/sys/class/net") / self.network.device).exists():
+        if self._connected():
             run(["ip", "link", "delete", self.network.device])
         self._release()
+
+    def _connected(self) -> bool:
+        return linked_cluster(self.network.device) == self.state.name
 
     def _release(self) -> None:
         own = (str(self.folder), str(self.folder / "net"), str(self.folder / "mnt"))
@@ -83,7 +92,7 @@ class Namespaces:
         netns = str(self.folder / "net")
         inside = ["nsenter", f"--net={netns}", "ip"]
         run(["ip", "link", "add", "name", device, "type", "veth", "peer", "name", "eth0", "netns", netns])
-        run(["ip", "link", "set", device, "alias", f"slipway:{self.state.name}"])
+        run(["ip", "link", "set", device, "alias", f"{_ALIAS}{self.state.name}"])
         run(["ip", "address", "add", f"{net.host}/30", "dev", device])
         run(["ip", "link", "set", device, "up"])
         run([*inside, "link", "set", "lo", "up"])
@@ -97,12 +106,15 @@ class Namespaces:
 
 def inside_script(state: Path) -> str:
     """What is done once inside the new namespaces, as a shell script."""
-    runtime, settings = shlex.quote(str(state / "run" / "containerd")), shlex.quote(str(state / "run" / "settings"))
+    runtime, settings, kubelet = (
+        shlex.quote(str(state / part)) for part in ("run/containerd", "run/settings", "kubelet")
+    )
     lines = [
         # Shared again, inside only: pods may ask for mount propagation.
         "mount --make-rshared /",
         f"rm -rf {runtime} {settings}",
-        f"mkdir -p {runtime} {settings}",
+        f"mkdir -p {runtime} {settings} {kubelet} {KUBELET_ROOT}",
+        f"mount --bind {kubelet} {KUBELET_ROOT}",
         "mount -t tmpfs -o mode=755 slipway-run /run",
         "mkdir /run/containerd /run/lock /run/netns",
         f"mount --bind {runtime} /run/containerd",
@@ -114,6 +126,14 @@ def inside_script(state: Path) -> str:
         file, target = f"{settings}/{setting.replace('/', '.')}", f"/proc/sys/{setting}"
         lines += [f"echo {value} > {file}", f"if [ -e {target} ]; then mount --bind {file} {target}; fi"]
     return "\n".join(lines)
+
+
+def linked_cluster(device: str) -> str | None:
+    """Name of the cluster that the host's network device `device` leads to; None when there is no such device."""
+    try:
+        return (Path("/sys/class/net") / device / "ifalias").read_text().strip().removeprefix(_ALIAS)
+    except FileNotFoundError:
+        return None
 
 
 def mount_points() -> list[str]:
@@ -156,6 +176,3 @@ def kill_marked(state: Path, seconds: float = 10) -> int:
             raise ClusterError(f"processes {sorted(pids)} do not end, not even when killed")
         time.sleep(0.05)
     return len(seen)
-
-
-__all__ = ["MARK", "Namespaces", "foreign_routes", "kill_marked", "marked_processes", "mount_points", "parse_routes"]
