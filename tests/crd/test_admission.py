@@ -1,6 +1,8 @@
 """What a user meets at admission, on a real API server; and that the operator judges the same bodies alike."""
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from cluster.api import ApiError
 from cluster.controlplane import ControlPlane
@@ -124,3 +126,51 @@ def test_who_does_not_ask_for_strictness_loses_unknown_fields(plane: ControlPlan
         assert "replica" not in api.get(path)["spec"]
     finally:
         api.delete(path)
+
+
+TEXT = st.text(st.sampled_from("aA0.-_/\\@:?#% \n\t\x00\x7f\u00a0é2eE"), max_size=12)
+SPECS = st.one_of(
+    st.builds(
+        lambda head, tail: {"model": {"uri": head + tail}},
+        st.sampled_from(["pvc://", "https://h", "http://", "ftp://", "", "pvc:/"]),
+        TEXT,
+    ),
+    st.builds(
+        lambda head, middle, tail: {"gpu": {}, "runtime": {"image": head + middle + tail}},
+        st.sampled_from(["", "tensorflow/serving", "a"]),
+        TEXT,
+        st.sampled_from(["", "-gpu"]),
+    ),
+    st.builds(lambda flag: {"runtime": {"args": {flag: "1"}}}, TEXT),
+    st.builds(lambda quantity: {"resources": {"limits": {"memory": quantity}}}, TEXT),
+    st.builds(lambda key, value: {"podTemplate": {"labels": {key: "1", "a": value}}}, TEXT, TEXT),
+    st.builds(lambda text: {"rollout": {"progressDeadline": text}}, TEXT),
+)
+
+
+def _admitted(plane: ControlPlane, asked: Body) -> bool:
+    try:
+        plane.api().create(DRY_RUN, asked)
+    except ApiError as error:
+        if error.status not in (400, 422):
+            raise
+        return False
+    return True
+
+
+def _parsed(asked: Body) -> bool:
+    try:
+        ModelDeployment.parse_spec(asked)
+    except ValueError:
+        return False
+    return True
+
+
+@settings(
+    max_examples=400, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(spec=SPECS)
+def test_both_judge_odd_texts_alike(plane: ControlPlane, kubectl: Kubectl, spec: Body) -> None:
+    """CEL runs RE2, the operator Python's and Rust's expressions: none may take what another refuses."""
+    asked = body(**spec)
+    assert _admitted(plane, asked) == _parsed(asked)
