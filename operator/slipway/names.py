@@ -3,6 +3,8 @@
 One name for one thing: renderers, the store and the status all ask here.
 """
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
 from slipway.api import GROUP, KIND, VERSION
@@ -16,6 +18,8 @@ NAME_LABEL = f"{GROUP}/name"
 REVISION_LABEL = f"{GROUP}/revision"
 MANAGED_SELECTOR = f"{MANAGED_BY}=slipway"
 """What the operator lists and watches of the children's kinds."""
+OWNS_REPLICAS = "x-slipway-owns-replicas"
+"""Key in the metadata of an observed Deployment: the manager `slipway` owns `spec.replicas`. Never sent."""
 
 GRPC_PORT = 8500
 REST_PORT = 8501
@@ -80,3 +84,34 @@ def owner_reference(name: str, uid: str) -> dict[str, Any]:
         "controller": True,
         "blockOwnerDeletion": False,
     }
+
+
+def revision_number(body: object) -> int:
+    """Return the revision that a pod or pod template carries as its label; 0 if it carries none."""
+    metadata = body.get("metadata") if isinstance(body, dict) else None
+    labels = metadata.get("labels") if isinstance(metadata, dict) else None
+    return (digits(labels.get(REVISION_LABEL)) if isinstance(labels, dict) else None) or 0
+
+
+def digits(text: object) -> int | None:
+    """Return the number that a text of decimal digits is, if it is below 10^18; None for anything else."""
+    return int(text) if isinstance(text, str) and re.fullmatch("[0-9]{1,18}", text) else None
+
+
+def holder(body: Mapping[str, Any], name: str, uid: str) -> str | None:
+    """Say who holds a child: None if this ModelDeployment does, or nobody does and the labels say it once did.
+
+    A child whose owner reference is gone (its owner was deleted with `--cascade=orphan`, or somebody edited it) is
+    taken back; anything else that holds the name is left alone, and the returned words say whose it is.
+    """
+    metadata = body.get("metadata") or {}
+    labels = metadata.get("labels") or {}
+    ours = labels.get(MANAGED_BY) == "slipway" and labels.get(NAME_LABEL) == name
+    for reference in metadata.get("ownerReferences") or ():
+        if reference.get("controller"):
+            if reference.get("uid") == uid:
+                return None
+            if reference.get("kind") == KIND and reference.get("name") == name:
+                return f"a deleted {KIND} of the same name"
+            return f"{reference.get('kind')} {reference.get('name')}"
+    return None if ours else "somebody else"

@@ -1,0 +1,157 @@
+"""Revisions: numbered, immutable states of everything that decides what the pods serve.
+
+A ControllerRevision records each of them: the part of the spec that was asked for, the images that it was resolved to,
+and the pod template that came of it. While the newest record's part equals the spec's, the recorded template is what is
+rolled out, so neither new defaults nor another release of the operator restarts a pod.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from slipway import names, quantities
+from slipway.api import ModelDeploymentSpec
+from slipway.observed import Manifest, Pod, Ref
+from slipway.runtimes import Images
+
+KIND = "ControllerRevision"
+PARTS = frozenset({"model", "runtime", "resources", "gpu", "pod_template"})
+"""Fields of the spec that make a revision. The others (replicas, autoscaling, rollout) change no pod."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One recorded revision.
+
+    Attributes:
+        number: its number; it never changes its meaning.
+        data: what the ControllerRevision holds: `spec`, `images`, `template`.
+        uid: of the ControllerRevision; empty while it is not in the cluster.
+    """
+
+    number: int
+    data: Manifest
+    uid: str = ""
+
+    @property
+    def spec(self) -> Manifest:
+        """The part of the spec that it was made from."""
+        return _mapping(self.data.get("spec"))
+
+    @property
+    def template(self) -> Manifest:
+        """The pod template that it was rendered to."""
+        return _mapping(self.data.get("template"))
+
+    @property
+    def image(self) -> str:
+        """The image of its server."""
+        return str(_mapping(self.data.get("images")).get("server", ""))
+
+
+def part(spec: ModelDeploymentSpec) -> Manifest:
+    """Return what of a spec makes a revision, as JSON.
+
+    Raises:
+        ValueError: it is nested too deeply to be written.
+    """
+    return spec.model_dump(mode="json", by_alias=True, exclude_none=True, include=set(PARTS))
+
+
+def make(number: int, spec: ModelDeploymentSpec, images: Images, template: Manifest) -> Record:
+    """Return the record of a new revision."""
+    resolved = {"server": images.server, "tools": images.tools, "pullPolicy": images.pull_policy}
+    return Record(number, {"spec": part(spec), "images": resolved, "template": template})
+
+
+def read(children: Mapping[Ref, Manifest], name: str, uid: str) -> tuple[Record, ...]:
+    """Return the records of a ModelDeployment among its children, newest first; others' and unreadable ones are left out."""
+    found = [
+        Record(body["revision"], body["data"], str(body.get("metadata", {}).get("uid", "")))
+        for ref, body in children.items()
+        if ref.kind == KIND and names.holder(body, name, uid) is None and _readable(ref, body, name)
+    ]
+    return tuple(sorted(found, key=lambda record: record.number, reverse=True))
+
+
+def highest_number(children: Mapping[Ref, Manifest], name: str, rolled_out: int) -> int:
+    """Return the highest number that is taken: by an object of that name, whoever owns it, or by the Deployment's pods.
+
+    Args:
+        children: the observed children.
+        name: of the ModelDeployment.
+        rolled_out: revision of the Deployment's pod template; 0 if there is none.
+    """
+    taken = (_number(ref.name, name) for ref in children if ref.kind == KIND)
+    return max(rolled_out, 0, *(number for number in taken if number is not None))
+
+
+def same(recorded: Manifest, wanted: Manifest) -> bool:
+    """Tell whether two parts ask for the same, however they are written.
+
+    A record made by an older release lacks fields that have come since: they count with their defaults. Quantities
+    count by their value.
+    """
+    if recorded == wanted:
+        return True
+    left, right = _normal(recorded), _normal(wanted)
+    return left is not None and left == right
+
+
+def images_of(template: object) -> Images | None:
+    """Return the images in a pod template, or None if it is not one of Slipway's."""
+    spec = _mapping(_mapping(template).get("spec"))
+    fetch = _container(spec.get("initContainers"), names.FETCH_CONTAINER)
+    server = _container(spec.get("containers"), names.SERVER_CONTAINER)
+    image, tools, policy = server.get("image"), fetch.get("image"), server.get("imagePullPolicy")
+    if isinstance(image, str) and isinstance(tools, str) and isinstance(policy, str):
+        return Images(image, tools, policy)
+    return None
+
+
+def surplus(records: Iterable[Record], current: int, pods: Iterable[Pod], limit: int) -> tuple[Record, ...]:
+    """Return the records beyond the limit, oldest first; those of running pods and of the current revision stay."""
+    used = {pod.revision for pod in pods} | {current}
+    newest_first = sorted(records, key=lambda record: record.number, reverse=True)
+    return tuple(record for record in reversed(newest_first[limit:]) if record.number not in used)
+
+
+def _readable(ref: Ref, body: Manifest, name: str) -> bool:
+    number = body.get("revision")
+    return (
+        isinstance(number, int)
+        and _number(ref.name, name) == number
+        and isinstance(body.get("data"), dict)
+        and isinstance(body["data"].get("spec"), dict)
+        and isinstance(body["data"].get("template"), dict)
+    )
+
+
+def _number(child: str, name: str) -> int | None:
+    prefix, _, number = child.rpartition("-")
+    return names.digits(number) if prefix == name else None
+
+
+def _normal(recorded: Manifest) -> Manifest | None:
+    try:
+        found = part(ModelDeploymentSpec.model_validate(recorded))
+    except (ValidationError, ValueError):
+        return None
+    found["resources"] = {
+        field: {name: quantities.canonical(text) for name, text in amounts.items()}
+        for field, amounts in found.get("resources", {}).items()
+    }
+    return found
+
+
+def _container(containers: object, name: str) -> Mapping[str, Any]:
+    for container in containers if isinstance(containers, list) else ():
+        if isinstance(container, dict) and container.get("name") == name:
+            return container
+    return {}
+
+
+def _mapping(value: object) -> Manifest:
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,69 @@
+"""Reads what a user asks for: the body of a ModelDeployment, whatever it holds, becomes a typed spec or one Problem.
+
+The API server has checked most of it on admission. What got in otherwise (an older CRD, a flag that only the table of
+versions knows) is found here, named with its field, and never raised.
+"""
+
+from collections.abc import Iterator
+
+from slipway import runtimes
+from slipway.api import ModelDeployment, ModelDeploymentSpec, Reason
+from slipway.observed import Key, Manifest, Problem
+from slipway.runtimes import Defaults
+
+MESSAGE_LENGTH = 2048
+_RESOURCES = frozenset({"cpu", "memory", "ephemeral-storage"})
+_HUGE_PAGES = "hugepages-"
+_DEEPEST = 32
+
+
+def read(key: Key, body: Manifest) -> ModelDeploymentSpec | Problem:
+    """Return the typed spec, or everything that keeps it from being one."""
+    too_deep = Problem(Reason.INVALID_SPEC, f"spec is nested more than {_DEEPEST} levels deep: write it flatter")
+    if _deeper(body.get("spec"), _DEEPEST):
+        return too_deep
+    try:
+        return ModelDeployment.parse_spec({"metadata": {"name": key.name}, "spec": body.get("spec")})
+    except ValueError as error:
+        return Problem(Reason.INVALID_SPEC, bounded(str(error)))
+
+
+def check(spec: ModelDeploymentSpec, defaults: Defaults) -> Problem | None:
+    """Return what keeps a well-formed spec from being carried out by the server that it asks for, or None."""
+    problems = [*_resources(spec), *runtimes.check(spec.runtime, defaults)]
+    if not problems:
+        return None
+    reasons = {problem.reason for problem in problems}
+    reason = reasons.pop() if len(reasons) == 1 else Reason.INVALID_SPEC
+    return Problem(reason, bounded("; ".join(problem.message for problem in problems)))
+
+
+def bounded(text: str) -> str:
+    """Return a text that fits into a condition."""
+    return text if len(text) <= MESSAGE_LENGTH else f"{text[: MESSAGE_LENGTH - 1]}…"
+
+
+def _resources(spec: ModelDeploymentSpec) -> Iterator[Problem]:
+    for field, amounts in (("requests", spec.resources.requests), ("limits", spec.resources.limits)):
+        for name in sorted(amounts):
+            if name not in _RESOURCES and not name.startswith(_HUGE_PAGES):
+                fix = "ask for it with spec.gpu" if "/" in name else f"use {', '.join(sorted(_RESOURCES))}"
+                yield Problem(
+                    Reason.INVALID_SPEC, f"spec.resources.{field}.{name[:128]}: not a resource of the server: {fix}"
+                )
+
+
+def _deeper(value: object, levels: int) -> bool:
+    """Tell whether JSON is nested more deeply than that, without going down by recursion."""
+    layer = [value]
+    for _ in range(levels):
+        layer = [
+            item
+            for node in layer
+            if isinstance(node, dict | list)
+            for item in (node.values() if isinstance(node, dict) else node)
+            if isinstance(item, dict | list)
+        ]
+        if not layer:
+            return False
+    return True
