@@ -7,7 +7,7 @@ from e2e.lib.models import HALVES
 from e2e.lib.resources import KIND, current, deployment, pods
 
 
-def test_an_update_lets_the_old_pod_go_first(namespace: Kubectl, one_gpu: str) -> None:
+def test_an_update_lets_the_old_pod_go_first(one_gpu: str, namespace: Kubectl) -> None:
     gpu = {"count": 1, "product": one_gpu}
     namespace.apply(deployment("single", url("half_plus_two.tar.gz"), gpu=gpu))
     wait.ready(namespace, "single")
@@ -31,7 +31,7 @@ def test_an_update_lets_the_old_pod_go_first(namespace: Kubectl, one_gpu: str) -
     )
 
 
-def test_a_second_model_is_told_that_the_gpu_is_taken(namespace: Kubectl, one_gpu: str) -> None:
+def test_a_second_model_is_told_that_the_gpu_is_taken(one_gpu: str, namespace: Kubectl) -> None:
     namespace.apply(deployment("holder", url("half_plus_two.tar.gz"), gpu={"count": 1}))
     wait.ready(namespace, "holder")
     namespace.apply(deployment("waiting", url("half_plus_two.tar.gz"), gpu={"count": 1}))

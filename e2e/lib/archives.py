@@ -25,7 +25,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
 http.server.ThreadingHTTPServer(("", 8080), Handler).serve_forever()
 """
-UNPACK = "import sys, tarfile; tarfile.open(fileobj=sys.stdin.buffer, mode='r|').extractall('/archives', filter='data')"
+UNPACK = "import sys, tarfile; tarfile.open(fileobj=sys.stdin.buffer, mode='r|').extractall('/archives')"
 
 
 def server() -> tuple[Manifest, Manifest]:
