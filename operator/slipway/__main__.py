@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import kopf
+from prometheus_client import disable_created_metrics
 
 from slipway import __version__, handlers, health, logs, settings
 from slipway.api import KIND
@@ -169,7 +170,7 @@ class Operator:
                 return
             registry = kopf.OperatorRegistry()
             handlers.register(
-                registry, login=self._login, learn=self._learn, drop=self._drop, started=self._trap_signals
+                registry, login=self._login, learn=self._learn, drop=self._drop, started=self._kopf_started
             )
             began = time.monotonic()
             try:
@@ -196,7 +197,7 @@ class Operator:
         """Wait until ModelDeployments can be listed: Kopf overlooks for ever a kind that it does not find at start."""
         while not self._stop.is_set():
             try:
-                async with contextlib.aclosing(self._cluster.list_pages(KIND, self._namespaces[0])) as pages:  # type: ignore[type-var]
+                async with contextlib.aclosing(self._cluster.list_pages(KIND, self._namespaces[0], limit=1)) as pages:  # type: ignore[type-var]
                     async for _ in pages:
                         return
             except Gone:
@@ -233,6 +234,9 @@ class Operator:
         self._kopf_ran = True
         return "" if self._loop.synced() else "the first lists are not complete"
 
+    def _kopf_started(self) -> None:
+        asyncio.get_running_loop().call_soon(self._trap_signals)  # right after Kopf has taken them
+
     def _trap_signals(self) -> None:
         """Take the signals (back): Kopf would end only itself."""
         loop = asyncio.get_running_loop()
@@ -260,6 +264,7 @@ async def _run(chosen: settings.Settings) -> int:
 def main() -> int:
     """Run the operator; return its exit code."""
     chosen = settings.load()
+    disable_created_metrics()  # type: ignore[no-untyped-call] # they double the series and tell nothing
     logs.setup(chosen.log_format, chosen.log_level)
     return asyncio.run(_run(chosen))
 

@@ -121,11 +121,12 @@ class Leader:
 
     async def release(self) -> None:
         """Give the Lease back, so that a standby need not wait; errors are only logged."""
-        leads, self._valid_until = self._leads.is_set(), float("-inf")
+        lease = self._lease if self._leads.is_set() else None
+        self._valid_until = float("-inf")
         self._tell()
-        if not leads or self._lease is None:
+        if lease is None:
             return
-        body = self._body(self._lease, holder="")
+        body = self._body(lease, holder="")
         body["spec"]["leaseDurationSeconds"] = 1
         try:
             await self._leases.replace(_KIND, self._namespace, self._name, body, seconds=3.0)

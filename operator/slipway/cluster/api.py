@@ -118,7 +118,7 @@ class Cluster:
         return await self._write("patch", "PATCH", kind, namespace, name, body=patch, content_type=_MERGE)
 
     async def list_pages(
-        self, kind: str, namespace: str | None, selector: str = ""
+        self, kind: str, namespace: str | None, selector: str = "", limit: int = _PAGE
     ) -> AsyncIterator[tuple[list[Manifest], str]]:
         """Yield the objects of one kind, a page at a time, each with the resourceVersion of the list.
 
@@ -126,7 +126,7 @@ class Cluster:
             Expired: the list took so long that its continuation is void; begin again.
         """
         found = resource(kind)
-        query = {"limit": str(_PAGE)} | ({"labelSelector": selector} if selector else {})
+        query = {"limit": str(limit)} | ({"labelSelector": selector} if selector else {})
         while True:
             page = await self._read(Request("list", found.plural, "GET", found.path(namespace), query))
             items: list[Manifest] = page.get("items") or []
