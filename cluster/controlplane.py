@@ -17,10 +17,9 @@ Everything is stopped and removed at the end; what a killed process left behind 
 import json
 import os
 import shutil
-import socket
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -31,25 +30,17 @@ from cluster.components import UNLIMITED, Qps
 from cluster.errors import ClusterError
 from cluster.kubeconfig import Access
 from cluster.kubeconfig import write as write_kubeconfig
+from cluster.nodes import Nodes, node_object
 from cluster.paths import TOOLS
+from cluster.ports import free_ports, listens
 from cluster.processes import Daemon
+
+__all__ = ["ControlPlane", "Nodes", "Options", "free_ports", "sweep"]
 
 _PREFIX = "slipway-plane-"
 STAGES = TOOLS / "kwok" / "stages.yaml"
 _LOOPBACK = "127.0.0.1"
 _ADMIN = "kubernetes-admin"
-
-
-@dataclass(frozen=True)
-class Nodes:
-    """Simulated nodes: how many, and what each of them has to give (Kubernetes quantities)."""
-
-    count: int = 1
-    cpu: str = "64"
-    memory: str = "256Gi"
-    pods: int = 500
-    labels: dict[str, str] = field(default_factory=dict)
-    extended: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -142,7 +133,7 @@ class ControlPlane:
         data, url = self.folder / "etcd", f"http://{_LOOPBACK}:{self._etcd_port}"
         peer = f"http://{_LOOPBACK}:{self._etcd_peer_port}"
         daemon = self._run("etcd", components.etcd(self._programs["etcd"], data, url, peer))
-        self._await(daemon, "etcd's port", lambda: _listens(self._etcd_port))
+        self._await(daemon, "etcd's port", lambda: listens(_LOOPBACK, self._etcd_port))
 
     def stop_etcd(self, *, grace: float = 0) -> None:
         """Kills etcd, after SIGTERM and `grace` seconds if there are any; the data stay for `start_etcd`."""
@@ -228,7 +219,7 @@ class ControlPlane:
         name = "kube-scheduler"
         argv = components.scheduler(self._programs[name], settings, config, self._scheduler_port)
         daemon = self._run(name, argv)
-        self._await(daemon, "the scheduler's port", lambda: _listens(self._scheduler_port))
+        self._await(daemon, "the scheduler's port", lambda: listens(_LOOPBACK, self._scheduler_port))
 
     def _start_kwok(self, nodes: Nodes) -> None:
         config = self.kubeconfig("kwok", ["system:masters"])
@@ -259,34 +250,6 @@ class ControlPlane:
         processes.wait_until(ready, what, timeout=self._options.seconds, daemons=[daemon])
 
 
-def node_object(name: str, nodes: Nodes) -> dict[str, Any]:
-    """A simulated node as it is sent to the API server; kwok makes it Ready."""
-    amounts = {"cpu": nodes.cpu, "memory": nodes.memory, "pods": str(nodes.pods), **nodes.extended}
-    labels = {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}
-    return {
-        "apiVersion": "v1",
-        "kind": "Node",
-        "metadata": {
-            "name": name,
-            "labels": labels | nodes.labels,
-            "annotations": {"kwok.x-k8s.io/node": "fake"},
-        },
-        "status": {"allocatable": amounts, "capacity": amounts},
-    }
-
-
-def free_ports(count: int) -> list[int]:
-    """Loopback TCP ports that nobody listens on now, all different."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind((_LOOPBACK, 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
-
-
 def sweep() -> int:
     """Ends and removes the control planes whose owner was killed before it could; returns how many there were."""
     stale = [
@@ -312,12 +275,6 @@ def _programs(options: Options) -> list[str]:
         "kwok": options.kwok is not None,
     }
     return ["kube-apiserver", "etcd", *(name for name, wanted in optional.items() if wanted)]
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex((_LOOPBACK, port)) == 0
 
 
 def _file_name(user: str, groups: Sequence[str]) -> str:

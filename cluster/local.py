@@ -7,7 +7,6 @@ Both may be repeated at any point, also after a run that was killed half-way.
 
 import contextlib
 import shutil
-import socket
 import tempfile
 import time
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from cluster.namespaces import KUBELET_ROOT, Namespaces
 from cluster.network import MAX_CLUSTERS, Network, choose, parse_routes
 from cluster.node import PAUSE_IMAGE
 from cluster.paths import kubeconfig_path, state_dir
+from cluster.ports import accepts, listens
 from cluster.provider import Fact, Say
 from cluster.shell import find, run
 from cluster.state import Record
@@ -159,7 +159,7 @@ class Local:
             api.apply(path, item)
         socket_file = node.places.socket
         processes.wait_until(
-            lambda: _accepts(socket_file), "containerd's socket", timeout=_READY_SECONDS, daemons=[runtime.daemon]
+            lambda: accepts(socket_file), "containerd's socket", timeout=_READY_SECONDS, daemons=[runtime.daemon]
         )
         self._load_pause(node)
         seen = _last_sign(api, node.node)
@@ -192,7 +192,7 @@ class Local:
     def _store(self) -> images.Store:
         spaces = self._namespaces()
         node = LocalNode(self._name, spaces.network, {})
-        if not _accepts(node.places.socket):
+        if not accepts(node.places.socket):
             raise ClusterError(f"the cluster {self._name} is not running", "Start it: `python -m cluster up`.")
         return images.Store(node.places.socket, self._state / "images.json")
 
@@ -205,7 +205,7 @@ class Local:
             with contextlib.suppress(ClusterError):
                 accounts = api.healthy("/api/v1/namespaces/default/serviceaccounts/default")
                 good = _node_fact(api, node.node).good and _last_sign(api, node.node) > not_before
-                return accounts and good and _listens(str(node.network.node), 53)
+                return accounts and good and listens(str(node.network.node), 53)
             return False
 
         processes.wait_until(ready, f"the node {node.node}", timeout=_READY_SECONDS, daemons=daemons, poll=0.2)
@@ -222,17 +222,6 @@ def _last_sign(api: Api, name: str) -> str:
     """When the kubelet last renewed its lease, as a time stamp that sorts; empty when it never did."""
     path = f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{name}"
     return str(api.get(path)["spec"]["renewTime"]) if api.exists(path) else ""
-
-
-def _accepts(file: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as probe:
-        return probe.connect_ex(str(file)) == 0
-
-
-def _listens(host: str, port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex((host, port)) == 0
 
 
 def _save_from_docker(name: str, folder: Path) -> Path:

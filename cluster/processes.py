@@ -111,11 +111,18 @@ def wait_until(
     while not ready():
         for daemon in daemons:
             if running_pid(daemon.pid_file) is None:
-                raise ClusterError(f"{daemon.name} ended while {what} was awaited", _tail(daemon.log))
+                raise _ended(daemon, what)
         if time.monotonic() > deadline:
             logs = "\n".join(f"{daemon.log}:\n{_tail(daemon.log)}" for daemon in daemons)
             raise ClusterError(f"{what} did not come about within {timeout:.0f} s", logs)
         time.sleep(poll)
+
+
+def _ended(daemon: Daemon, what: str) -> ClusterError:
+    tail = _tail(daemon.log)
+    if "address already in use" in tail:
+        return ClusterError(f"{daemon.name} found its port taken by another process", tail)
+    return ClusterError(f"{daemon.name} ended while {what} was awaited", tail)
 
 
 def _tail(log: Path, lines: int = 8) -> str:
