@@ -65,7 +65,8 @@ def _kind(head: bytes) -> str:
         return "gzip"
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return "zip"
-    if head[_TAR_MAGIC_AT : _TAR_MAGIC_AT + 5] == b"ustar":
+    # A tar of nothing is its end marker alone.
+    if head[_TAR_MAGIC_AT : _TAR_MAGIC_AT + 5] == b"ustar" or head == bytes(_HEAD_BYTES):
         return "tar"
     looks = "an HTML page" if head.lstrip()[:1] == b"<" else "neither tar, tar.gz nor zip"
     raise ModelError(

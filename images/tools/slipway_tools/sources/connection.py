@@ -25,7 +25,14 @@ class Connection:
         self._addresses = addresses
         self._connect_seconds = connect_seconds
         self._client = http.client.HTTPConnection(uri.host, uri.port or DEFAULT_PORTS[uri.scheme])
+        self._response: http.client.HTTPResponse | None = None
         self._timer: threading.Timer | None = None
+        self._cut = threading.Event()
+
+    @property
+    def cut(self) -> bool:
+        """Tell whether the time ran out: the end of the data then is our own doing, not the other side's."""
+        return self._cut.is_set()
 
     def __enter__(self) -> Self:
         return self
@@ -35,6 +42,8 @@ class Connection:
     ) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        if self._response is not None:
+            self._response.close()
         self._client.close()
 
     def open(self, read_seconds: float, total_seconds: float) -> None:
@@ -53,7 +62,7 @@ class Connection:
             context = ssl.create_default_context()
             sock = context.wrap_socket(sock, server_hostname=self._uri.host, do_handshake_on_connect=False)
         self._client.sock = sock
-        self._timer = threading.Timer(total_seconds, _cut, [sock])
+        self._timer = threading.Timer(total_seconds, self._cut_off, [sock])
         self._timer.daemon = True
         self._timer.start()
         if isinstance(sock, ssl.SSLSocket):
@@ -62,7 +71,8 @@ class Connection:
     def get(self, target: str, headers: dict[str, str]) -> http.client.HTTPResponse:
         """Send a GET request and return the response with its body still to be read."""
         self._client.request("GET", target, headers=headers)
-        return self._client.getresponse()
+        self._response = self._client.getresponse()
+        return self._response
 
     def _connect(self, seconds: float) -> socket.socket:
         last: OSError = OSError("no address")
@@ -73,11 +83,11 @@ class Connection:
                 last = error
         raise last
 
-
-def _cut(sock: socket.socket) -> None:
-    """End a connection under the reader: its next read fails or ends early."""
-    try:
-        # The plain socket's method: SSLSocket.shutdown would make further reads bypass the encryption.
-        socket.socket.shutdown(sock, socket.SHUT_RDWR)
-    except OSError:
-        return  # closed already
+    def _cut_off(self, sock: socket.socket) -> None:
+        """End the connection under the reader: its next read fails or ends early."""
+        self._cut.set()
+        try:
+            # The plain socket's method: SSLSocket.shutdown would make further reads bypass the encryption.
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)
+        except OSError:
+            return  # closed already

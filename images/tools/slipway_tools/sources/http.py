@@ -137,10 +137,14 @@ class Downloader:
             with Connection(uri, addresses, self.policy.connect_seconds) as connection:
                 connection.open(self.policy.read_seconds, max(0.001, deadline - self.clock()))
                 response = connection.get(_target(uri), _HEADERS | _range(part))
+                if connection.cut:
+                    raise TransientError("the time is up")
                 if response.status in _REDIRECTS:
                     return response.headers.get("Location") or ""
                 self._accept(uri, response, part)
                 self._receive(uri, response, part)
+                if connection.cut:
+                    raise TransientError("the time is up")
         except (OSError, http.client.HTTPException) as error:
             if isinstance(error, _DiskError):
                 raise error.cause from None

@@ -47,7 +47,7 @@ def take(uri: Uri, source: Path, staging: Path, version: int | None, limits: Lim
             raise
         raise ModelError(
             Reason.SOURCE_FORBIDDEN,
-            f"spec.model.uri: {shown(str(error.filename))} on the claim {uri.host!r} cannot be read by user {os.getuid()}; "
+            f"spec.model.uri: {shown(str(error.filename))} on the claim {uri.host!r} cannot be read by user {os.geteuid()}; "
             "make the files readable (chmod -R a+rX)",
         ) from None
     return locate.Located(target, found.version)

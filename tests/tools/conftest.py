@@ -1,0 +1,103 @@
+"""Imports the tools against the same message stubs as in the image, not against the whole of TensorFlow."""
+
+import importlib.util
+import os
+import signal
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+def _write_stubs(folder: Path) -> None:
+    spec = importlib.util.spec_from_file_location("stubs", _ROOT / "images" / "tools" / "stubs.py")
+    assert spec is not None
+    assert spec.loader is not None
+    stubs = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(stubs)
+    installed = Path(sysconfig.get_path("purelib"))
+    stubs.write(stubs.closure(lambda path: (installed / path).read_bytes()), folder)
+
+
+def _import_against_stubs() -> None:
+    """Bind slipway_tools.savedmodel to the stubs, and leave `import tensorflow` to others as it was."""
+    if "tensorflow" in sys.modules:
+        importlib.import_module("slipway_tools.savedmodel")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        _write_stubs(Path(folder))
+        sys.path.insert(0, folder)
+        try:
+            importlib.import_module("slipway_tools.savedmodel")
+        finally:
+            sys.path.remove(folder)
+            for name in [name for name in sys.modules if name == "tensorflow" or name.startswith("tensorflow.")]:
+                del sys.modules[name]
+
+
+_import_against_stubs()
+
+from slipway_tools import cli  # noqa: E402
+from tests.tools.support import Outcome, Site, serve  # noqa: E402
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Environment of a process that finds what the image has, and nothing of TensorFlow."""
+    stubs = tmp_path_factory.mktemp("stubs")
+    _write_stubs(stubs)
+    return {**os.environ, "PYTHONPATH": f"{_ROOT / 'images' / 'tools'}:{stubs}"}
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    made = Site()
+    server = serve(made)
+    yield made
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    """The pod's model volume."""
+    path = tmp_path / "models"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Iterator[Run]:
+    """Run the command line in this process."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def call(*arguments: str, log: Path = tmp_path / "termination-log") -> Outcome:
+        log.unlink(missing_ok=True)
+        reported = [] if arguments[0] == "digest" else [f"--termination-log={log}"]
+        code = cli.main([*arguments, *reported])
+        captured = capfd.readouterr()
+        return Outcome.of(code, log, captured.out, captured.err)
+
+    yield call
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def fetch(run: Run, models: Path) -> Run:
+    """Run `fetch` for a model called digits; loopback is allowed, because the test's server lives there."""
+
+    def call(uri: str, *arguments: str) -> Outcome:
+        return run(
+            "fetch", f"--uri={uri}", f"--destination={models}/digits", f"--config-dir={models}/.config",
+            "--allow-address=127.0.0.0/8", "--attempts=1", *arguments,
+        )  # fmt: skip
+
+    return call

@@ -1,0 +1,133 @@
+"""Models on a mounted volume claim: what is copied, what is refused, and what the message lists."""
+
+import os
+import socket
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.tools.conftest import Run
+from tests.tools.support import PACKERS, below, coreutils_digest, model, tar, write
+
+
+@pytest.fixture
+def claim(tmp_path: Path) -> Path:
+    """Where the claim is mounted, with a secret next to it."""
+    write(tmp_path / "secrets", {"token": b"hunter2"} | below("1", model()))
+    path = tmp_path / "source"
+    path.mkdir()
+    return path
+
+
+def test_the_version_directory_is_copied(claim: Path, fetch: Run, models: Path) -> None:
+    write(claim / "digits", below("1", model(b"old")) | below("2", model()))
+    done = fetch("pvc://claim/digits", f"--source={claim}/digits")
+    assert (done.code, done.message["version"]) == (0, 2), done.stderr
+    assert done.message["digest"] == coreutils_digest(claim / "digits" / "2")
+    assert coreutils_digest(models / "digits" / "2") == done.message["digest"]
+
+
+def test_the_root_of_a_claim_with_what_file_systems_leave_there(claim: Path, fetch: Run) -> None:
+    write(claim, below("digits/4", model()))
+    (claim / "lost+found").mkdir(mode=0o700)
+    (claim / ".publish-x").mkdir()
+    done = fetch("pvc://claim", f"--source={claim}")
+    assert (done.code, done.message.get("version")) == (0, 4), done.stderr
+
+
+@pytest.mark.parametrize("form", PACKERS)
+def test_an_archive_on_a_claim(claim: Path, fetch: Run, form: str) -> None:
+    write(claim, {"digits.bin": PACKERS[form](model())})
+    assert fetch("pvc://claim/digits.bin", f"--source={claim}/digits.bin").code == 0
+
+
+def test_what_is_missing_is_named_with_what_is_there(claim: Path, fetch: Run) -> None:
+    write(claim, below("digits/1", model()) | below("other/1", model()))
+    done = fetch("pvc://claim/digitz/1", f"--source={claim}/digitz/1")
+    assert (done.code, done.reason) == (1, "SourceNotFound")
+    assert "'digitz/1'" in done.text
+    assert "'digits', 'other'" in done.text
+
+
+def test_an_empty_claim(claim: Path, fetch: Run) -> None:
+    assert fetch("pvc://claim/digits", f"--source={claim}/digits").reason == "SourceNotFound"
+    assert fetch("pvc://claim", f"--source={claim}").reason == "EmptyModel"
+
+
+def test_a_link_that_leaves_the_claim(claim: Path, fetch: Run, models: Path) -> None:
+    (claim / "digits").symlink_to("../secrets")
+    done = fetch("pvc://claim/digits", f"--source={claim}/digits")
+    assert (done.code, done.reason) == (1, "SourceForbidden")
+    assert not list(models.rglob("token"))
+
+
+def test_a_link_within_the_claim_may_name_the_model(claim: Path, fetch: Run) -> None:
+    write(claim / "v7" / "digits", model())
+    (claim / "current").symlink_to("v7")
+    assert fetch("pvc://claim/current/digits", f"--source={claim}/current/digits").code == 0
+
+
+def test_a_link_in_a_circle(claim: Path, fetch: Run) -> None:
+    (claim / "digits").symlink_to("digits")
+    assert fetch("pvc://claim/digits", f"--source={claim}/digits").reason == "SourceNotFound"
+
+
+def test_links_inside_the_model(claim: Path, fetch: Run, models: Path) -> None:
+    write(claim / "digits", model())
+    (claim / "digits" / "assets" / "token").symlink_to("../../../secrets/token")
+    done = fetch("pvc://claim/digits", f"--source={claim}/digits")
+    assert (done.code, done.reason) == (1, "UnsafeArchive")
+    assert "symbolic link" in done.text
+    assert not list(models.rglob("token"))
+
+
+def test_pipes_and_sockets_are_not_waited_for(claim: Path, fetch: Run) -> None:
+    write(claim / "digits", model())
+    os.mkfifo(claim / "digits" / "pipe")
+    assert fetch("pvc://claim/digits", f"--source={claim}/digits").reason == "UnsafeArchive"
+    (claim / "digits" / "pipe").unlink()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(os.path.relpath(claim / "digits" / "s"))
+        assert fetch("pvc://claim/digits", f"--source={claim}/digits").reason == "UnsafeArchive"
+
+
+def test_limits(claim: Path, fetch: Run) -> None:
+    write(claim / "digits", model(bytes(10_000)))
+    assert fetch("pvc://claim/digits", f"--source={claim}/digits", "--max-bytes=9000").reason == "TooLarge"
+    assert fetch("pvc://claim/digits", f"--source={claim}/digits", "--max-files=3").reason == "TooLarge"
+
+
+def test_names_that_an_archive_may_not_have(claim: Path, fetch: Run) -> None:
+    write(claim / "digits", model() | {"assets/line\nbreak": b""})
+    assert fetch("pvc://claim/digits", f"--source={claim}/digits").reason == "UnsafeArchive"
+
+
+def test_without_a_mount(fetch: Run) -> None:
+    assert fetch("pvc://claim/digits").reason == "InternalError"
+
+
+@pytest.mark.parametrize("name", ["digits", "digits.tar"])
+def test_files_that_may_not_be_read(run: Run, name: str) -> None:
+    """As in the pod: an unprivileged user, and a model that only root may read."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to become somebody else")
+    with tempfile.TemporaryDirectory() as folder:
+        claim = write(Path(folder, "source"), {"digits.tar": tar(model())} | below("digits", model()))
+        (claim / "digits" / "variables" / "variables.index").chmod(0o600)
+        (claim / "digits.tar").chmod(0o600)
+        volume = Path(folder, "models")
+        volume.mkdir()
+        for path, mode in ((Path(folder), 0o755), (volume, 0o777)):
+            path.chmod(mode)
+        os.seteuid(65532)
+        try:
+            done = run(
+                "fetch", f"--uri=pvc://claim/{name}", f"--source={claim}/{name}", f"--destination={volume}/digits",
+                f"--config-dir={volume}/.config", log=volume / "log",
+            )  # fmt: skip
+        finally:
+            os.seteuid(0)
+        assert (done.code, done.reason) == (1, "SourceForbidden")
+        assert "by user 65532" in done.text
+        assert "chmod" in done.text
