@@ -19,6 +19,7 @@ from slipway.runtimes import Images
 KIND = "ControllerRevision"
 PARTS = frozenset({"model", "runtime", "resources", "gpu", "pod_template"})
 """Fields of the spec that make a revision. The others (replicas, autoscaling, rollout) change no pod."""
+_EMPTY: tuple[object, ...] = ({}, [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +53,12 @@ class Record:
 
 
 def part(spec: ModelDeploymentSpec) -> Manifest:
-    """Return what of a spec makes a revision, as JSON.
-
-    Raises:
-        ValueError: it is nested too deeply to be written.
-    """
-    return spec.model_dump(mode="json", by_alias=True, exclude_none=True, include=set(PARTS))
+    """Return what of a spec makes a revision, as JSON without empty maps and lists."""
+    found = spec.model_dump(mode="json", by_alias=True, exclude_none=True, include=set(PARTS))
+    filled = {
+        name: {field: value for field, value in fields.items() if value not in _EMPTY} for name, fields in found.items()
+    }
+    return {name: fields for name, fields in filled.items() if fields}
 
 
 def make(number: int, spec: ModelDeploymentSpec, images: Images, template: Manifest) -> Record:

@@ -1,0 +1,71 @@
+"""Golden manifests: what a ModelDeployment becomes. `pytest tests/golden --update-golden` writes them anew.
+
+Each case is a folder: input.yaml is the resource, expected.yaml what is applied at its creation, in order.
+"""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from slipway.observed import Apply
+from tests.unit.builders import World, actions, shuffled
+
+HERE = Path(__file__).parent
+CASES = sorted(path.parent.name for path in HERE.glob("*/input.yaml"))
+
+
+class Plain(yaml.SafeDumper):
+    """Writes each object in full, wherever it is used again."""
+
+    def ignore_aliases(self, _data: Any) -> bool:
+        return True
+
+
+def read(case: str) -> dict[str, Any]:
+    body = yaml.safe_load((HERE / case / "input.yaml").read_text())
+    assert isinstance(body, dict)
+    return body
+
+
+def applied(body: dict[str, Any]) -> list[dict[str, Any]]:
+    decided = World(body).decide()
+    assert decided.problem is None
+    assert all(isinstance(action, Apply) for action in decided.actions)
+    return [action.manifest for action in decided.actions if isinstance(action, Apply)]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_rendered(case: str, request: pytest.FixtureRequest) -> None:
+    text = yaml.dump_all(applied(read(case)), Dumper=Plain, sort_keys=False, width=120)
+    expected = HERE / case / "expected.yaml"
+    if request.config.getoption("--update-golden", default=False):
+        expected.write_text(text)
+    assert text == expected.read_text()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_same_input_gives_the_same_output(case: str) -> None:
+    body = read(case)
+    before = copy.deepcopy(body)
+    first = applied(body)
+    assert body == before
+    assert applied(body) == first
+    assert applied(shuffled(body)) == first
+    # Lists too, of which the order counts: two maps that are equal may still have been walked in another order.
+    assert yaml.dump(applied(shuffled(body))) == yaml.dump(first)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_was_applied_is_in_sync(case: str) -> None:
+    world = World(read(case))
+    created = world.settle()
+    assert created.actions
+    world.roll_out()
+    assert actions(world.decide()) == []
+
+
+def test_there_are_no_strays() -> None:
+    assert {path.parent.name for path in HERE.glob("*/expected.yaml")} == set(CASES)
