@@ -78,7 +78,7 @@ def render(helm: Run) -> Render:
 @pytest.fixture(scope="session")
 def plane() -> Iterator[ControlPlane]:
     """An API server with the namespaces that the values files name, all of them restricted."""
-    with ControlPlane(Options()) as running:
+    with ControlPlane(Options(audit=True)) as running:
         labels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
         for name in (NAMESPACE, "team-a", "team-b", "elsewhere", "installed"):
             body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}

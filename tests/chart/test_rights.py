@@ -8,15 +8,16 @@ from tests.chart.conftest import NAMESPACE, VALUES, Manifest, Render, Rendered
 
 # What the operator sends (slipway.cluster): server-side apply is a patch, and a create where there is nothing yet.
 WATCH = {"list", "watch"}
-OWN = WATCH | {"create", "patch", "delete"}
+APPLY = WATCH | {"create", "patch"}
+OWN = APPLY | {"delete"}
 GRANTED = {
     ("serving.slipway.dev", "modeldeployments"): WATCH | {"get"},
     ("serving.slipway.dev", "modeldeployments/status"): {"patch"},
-    ("apps", "deployments"): OWN,
+    ("apps", "deployments"): APPLY,
     ("apps", "controllerrevisions"): OWN,
     ("autoscaling", "horizontalpodautoscalers"): OWN,
     ("policy", "poddisruptionbudgets"): OWN,
-    ("", "services"): OWN,
+    ("", "services"): APPLY,
     ("", "pods"): WATCH,
     ("events.k8s.io", "events"): {"create", "patch"},
 }

@@ -1,0 +1,119 @@
+"""The real operator with nothing but the rights of the chart: they suffice, and it uses each of them."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster.controlplane import ControlPlane
+from tests.chart.conftest import NAMESPACE, ROOT, Render, Run, as_list
+from tests.chart.test_rights import GRANTED, LEASE
+
+ACCOUNT = f"system:serviceaccount:{NAMESPACE}:slipway"
+MODEL = {
+    "apiVersion": "serving.slipway.dev/v1alpha1",
+    "kind": "ModelDeployment",
+    "metadata": {"name": "digits", "namespace": "team-a"},
+    "spec": {
+        "model": {"uri": "pvc://models/digits"},
+        "resources": {"requests": {"cpu": "1"}},
+        "autoscaling": {"minReplicas": 2, "maxReplicas": 3},
+    },
+}
+MODELS = "/apis/serving.slipway.dev/v1alpha1/namespaces/team-a/modeldeployments"
+DEPLOYMENT = "/apis/apps/v1/namespaces/team-a/deployments/digits"
+AUTOSCALER = "/apis/autoscaling/v2/namespaces/team-a/horizontalpodautoscalers/digits"
+REVISION = "/apis/apps/v1/namespaces/team-a/controllerrevisions/digits-1"
+EVENTS = "/apis/events.k8s.io/v1/namespaces/team-a/events"
+SERVICES = "/api/v1/namespaces/team-a/services"
+CHILDREN = "deployments,services,controllerrevisions,horizontalpodautoscalers,poddisruptionbudgets"
+FOREIGN_SERVICE = {
+    "apiVersion": "v1",
+    "kind": "Service",
+    "metadata": {"name": "taken"},
+    "spec": {"ports": [{"port": 80}], "selector": {"app": "foreign"}},
+}
+BUDGET = "/apis/policy/v1/namespaces/team-a/poddisruptionbudgets/digits"
+
+# Granted and not seen: a first server-side apply asks for the right to create, but is sent and logged as a patch.
+APPLIED = {(resource, "create") for resource, verbs in GRANTED.items() if {"create", "list"} <= verbs}
+# An Event that is told twice.
+RARE = {(("events.k8s.io", "events"), "patch")}
+
+
+def _eventually(true: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)
+
+
+@pytest.fixture(params=["default", "namespaced"])
+def operator(
+    request: pytest.FixtureRequest, plane: ControlPlane, render: Render, kubectl: Run, tmp_path: Path
+) -> Iterator[Path]:
+    """Run the operator as the chart's service account; yield its log."""
+    found = render(request.param)
+    kinds = ("CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
+    rights = as_list([entry for entry in found.objects if entry["kind"] in kinds])
+    kubectl("apply", "--filename", "-", body=rights)
+    _eventually(lambda: plane.api().healthy(MODELS), "the API server serves the resource")
+    # The chart's own arguments, but for the ports: there is one machine and no pod here.
+    arguments = [argument for argument in found.operator()["args"] if "-address=" not in argument]
+    kubeconfig = plane.kubeconfig(ACCOUNT, ["system:serviceaccounts", f"system:serviceaccounts:{NAMESPACE}"])
+    log = tmp_path / "operator.log"
+    command = [sys.executable, "-m", "slipway", *arguments, f"--kubeconfig={kubeconfig}"]
+    command += ["--metrics-address=127.0.0.1:0", "--health-address=127.0.0.1:0"]
+    with log.open("w") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, env={"PYTHONPATH": str(ROOT / "operator")})
+        yield log
+        process.terminate()
+        assert process.wait(timeout=30) == 0, log.read_text()
+    kubectl("delete", "--filename", "-", body=rights)
+    # Without a garbage collector the children stay; and the next run begins anew.
+    kubectl("delete", f"{CHILDREN},events.events.k8s.io", "--all", "--namespace=team-a")
+    kubectl("delete", "leases", "--all", f"--namespace={NAMESPACE}")
+
+
+def _asked(plane: ControlPlane) -> Iterator[tuple[tuple[str, str], str, int]]:
+    """What the account asked for: group and resource, verb, HTTP status of the answer."""
+    for event in plane.audit_events():
+        reference: dict[str, Any] = event.get("objectRef") or {}
+        if event["user"]["username"] == ACCOUNT and reference:
+            resource = "/".join(part for part in (reference["resource"], reference.get("subresource")) if part)
+            code = event.get("responseStatus", {}).get("code", 200)
+            yield (reference.get("apiGroup", ""), resource), event["verb"], code
+
+
+def test_its_rights_suffice_and_are_used(operator: Path, plane: ControlPlane, kubectl: Run) -> None:
+    api = plane.api()
+    before = len(list(_asked(plane)))
+    api.create(MODELS, MODEL)
+    _eventually(lambda: "status" in api.get(f"{MODELS}/digits"), "a status is written")
+    _eventually(lambda: all(map(api.exists, (DEPLOYMENT, AUTOSCALER, BUDGET))), "its children are there")
+    uid = api.get(DEPLOYMENT)["metadata"]["uid"]
+    api.delete(DEPLOYMENT)
+    _eventually(lambda: api.exists(DEPLOYMENT) and api.get(DEPLOYMENT)["metadata"]["uid"] != uid, "it is made again")
+    api.patch(f"{MODELS}/digits", {"spec": {"autoscaling": None, "replicas": 1}})
+    _eventually(lambda: not api.exists(AUTOSCALER), "the autoscaler goes")
+    _eventually(lambda: not api.exists(BUDGET), "the disruption budget goes")
+    for version in (1, 2):
+        api.patch(f"{MODELS}/digits", {"spec": {"model": {"version": version}, "rollout": {"historyLimit": 1}}})
+        wanted = version + 1
+        _eventually(lambda: api.get(f"{MODELS}/digits")["status"]["revision"] == wanted, "a revision is made")  # noqa: B023
+    _eventually(lambda: not api.exists(REVISION), "the first revision is forgotten")
+    api.create(SERVICES, FOREIGN_SERVICE)
+    api.create(MODELS, {**MODEL, "metadata": {"name": "taken"}})
+    _eventually(lambda: bool(api.get(EVENTS)["items"]), "the conflict is told")
+    api.delete(f"{MODELS}/taken")
+    api.delete(f"{MODELS}/digits")
+    asked = list(_asked(plane))[before:]
+    assert [entry for entry in asked if entry[2] in (401, 403)] == []
+    used = {(resource, verb) for resource, verb, _ in asked}
+    may = {(resource, verb) for resource, verbs in (GRANTED | LEASE).items() for verb in verbs}
+    assert used <= may
+    assert may - used <= APPLIED | RARE
