@@ -1,5 +1,6 @@
 """The real operator with nothing but the rights of the chart: they suffice, and it uses each of them."""
 
+import json
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from cluster.controlplane import ControlPlane
-from tests.chart.conftest import NAMESPACE, ROOT, Render, Run, as_list
+from tests.chart.conftest import NAMESPACE, ROOT, Manifest, Render, Run, as_list
 from tests.chart.test_rights import GRANTED, LEASE
 
 ACCOUNT = f"system:serviceaccount:{NAMESPACE}:slipway"
@@ -89,12 +90,21 @@ def _asked(plane: ControlPlane) -> Iterator[tuple[tuple[str, str], str, int]]:
             yield (reference.get("apiGroup", ""), resource), event["verb"], code
 
 
+def _admitted_as_restricted(kubectl: Run, deployment: Manifest) -> None:
+    """Its pods get into a namespace that enforces the restricted standard, as they are and without a warning."""
+    pod = {"apiVersion": "v1", "kind": "Pod", **deployment["spec"]["template"]}
+    pod["metadata"] = {**pod["metadata"], "name": "pod", "namespace": "team-a"}
+    done = kubectl("create", "--dry-run=server", "--validate=strict", "--filename", "-", body=json.dumps(pod))
+    assert done.stderr == ""
+
+
 def test_its_rights_suffice_and_are_used(operator: Path, plane: ControlPlane, kubectl: Run) -> None:
     api = plane.api()
     before = len(list(_asked(plane)))
     api.create(MODELS, MODEL)
     _eventually(lambda: "status" in api.get(f"{MODELS}/digits"), "a status is written")
     _eventually(lambda: all(map(api.exists, (DEPLOYMENT, AUTOSCALER, BUDGET))), "its children are there")
+    _admitted_as_restricted(kubectl, api.get(DEPLOYMENT))
     uid = api.get(DEPLOYMENT)["metadata"]["uid"]
     api.delete(DEPLOYMENT)
     _eventually(lambda: api.exists(DEPLOYMENT) and api.get(DEPLOYMENT)["metadata"]["uid"] != uid, "it is made again")
