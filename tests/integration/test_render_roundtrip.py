@@ -1,0 +1,184 @@
+"""What is rendered, applied to a real API server and read back, is in sync: no write is ever repeated.
+
+Every golden case goes through server-side apply, defaulting and validation of the kinds that will run it.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cluster.api import Api, ApiError
+from cluster.controlplane import ControlPlane
+from slipway import compare, plan, store
+from slipway.observed import Apply, Delete, Observed, Plan, Pod, Ref
+from tests.unit.builders import DEFAULTS, NOW, World, actions
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+CASES = sorted(path.parent.name for path in GOLDEN.glob("*/input.yaml"))
+PATHS = {
+    "Deployment": "/apis/apps/v1/namespaces/{}/deployments/{}",
+    "ControllerRevision": "/apis/apps/v1/namespaces/{}/controllerrevisions/{}",
+    "Service": "/api/v1/namespaces/{}/services/{}",
+    "HorizontalPodAutoscaler": "/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers/{}",
+    "PodDisruptionBudget": "/apis/policy/v1/namespaces/{}/poddisruptionbudgets/{}",
+}
+
+
+@pytest.fixture(scope="module")
+def api() -> Iterator[Api]:
+    with ControlPlane() as plane:
+        yield plane.api()
+
+
+class Server:
+    """Carries actions out on the API server, and observes through the operator's own store."""
+
+    def __init__(self, api: Api, case: str) -> None:
+        self.api = api
+        self.body: dict[str, Any] = yaml.safe_load((GOLDEN / case / "input.yaml").read_text())
+        self.body["metadata"]["namespace"] = case
+        api.create("/api/v1/namespaces", {"metadata": {"name": case}})
+        self.key = World(self.body).key
+        self.refs: set[Ref] = set()
+
+    def path(self, ref: Ref) -> str:
+        return PATHS[ref.kind].format(self.key.namespace, ref.name)
+
+    def act(self, action: Apply | Delete) -> None:
+        if isinstance(action, Delete):
+            assert self.api.delete(self.path(action.ref))
+            self.refs.discard(action.ref)
+            return
+        ref = Ref(action.manifest["kind"], action.manifest["metadata"]["name"])
+        force = "false" if action.create else "true"
+        query = f"fieldManager={action.manager}&force={force}&fieldValidation=Strict"
+        self.api._json("PATCH", f"{self.path(ref)}?{query}", action.manifest, "application/apply-patch+yaml")
+        self.refs.add(ref)
+
+    def observed(self) -> Observed:
+        kept = store.Store(lambda body: Pod(body["metadata"]["name"], 0, "Pending"))  # type: ignore[arg-type]
+        kept.put(json.loads(json.dumps(self.body)) | {"metadata": self.body["metadata"] | {"resourceVersion": "1"}})
+        for ref in self.refs:
+            kept.put(self.api.get(self.path(ref)))
+        return kept.snapshot(self.key)
+
+    def decide(self) -> Plan:
+        return plan.decide(self.key, self.observed(), DEFAULTS, NOW)
+
+    def settle(self) -> list[str]:
+        decided = self.decide()
+        for action in decided.actions:
+            self.act(action)
+        return actions(decided)
+
+    def replicas(self) -> int:
+        return int(self.api.get(self.path(Ref("Deployment", self.key.name)))["spec"]["replicas"])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_applied_and_read_back_is_in_sync(api: Api, case: str) -> None:
+    server = Server(api, case)
+    first = server.decide()
+    assert first.actions
+    for action in first.actions:
+        server.act(action)
+    children = server.observed().children
+    differences = {
+        str(ref): compare.difference(action.manifest, children[ref])
+        for action in first.actions
+        if isinstance(action, Apply)
+        for ref in [Ref(action.manifest["kind"], action.manifest["metadata"]["name"])]
+    }
+    assert set(differences.values()) == {None}, differences
+    assert actions(server.decide()) == []
+
+
+def test_drift_is_repaired_and_what_others_added_stays(api: Api) -> None:
+    server = Server(api, "pod-template")
+    server.settle()
+    deployment, service = (server.path(Ref(kind, "digits")) for kind in ("Deployment", "Service"))
+    # Foreign labels, annotations, a sidecar and a field that nobody else sets.
+    api.patch(
+        deployment,
+        {"metadata": {"labels": {"theirs": "1"}, "annotations": {"note": "x"}}, "spec": {"minReadySeconds": 3}},
+    )
+    sidecar = [
+        {"op": "add", "path": "/spec/template/spec/containers/-", "value": {"name": "proxy", "image": "proxy:1"}}
+    ]
+    api._json("PATCH", deployment, sidecar, "application/json-patch+json")  # type: ignore[arg-type]
+    assert actions(server.decide()) == []
+    # Drift.
+    image = [{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "evil:1"}]
+    api._json("PATCH", deployment, image, "application/json-patch+json")  # type: ignore[arg-type]
+    api.patch(service, {"spec": {"selector": {"serving.slipway.dev/name": "digits", "extra": "1"}}})
+    assert server.settle() == ["apply Service digits", "apply Deployment digits"]
+    live = api.get(deployment)
+    assert [container["image"] for container in live["spec"]["template"]["spec"]["containers"]] == [
+        "tensorflow/serving:2.20.0",
+        "proxy:1",
+    ]
+    assert live["metadata"]["labels"]["theirs"] == "1"
+    assert api.get(service)["spec"]["selector"] == {"serving.slipway.dev/name": "digits"}
+    assert actions(server.decide()) == []
+
+
+def test_the_number_of_pods_survives_its_change_of_owner(api: Api) -> None:
+    server = Server(api, "volume-pinned")
+    server.body["metadata"]["namespace"] = "hand-over"
+    api.create("/api/v1/namespaces", {"metadata": {"name": "hand-over"}})
+    server.key = World(server.body).key
+    server.body["spec"] |= {"replicas": 5, "resources": {"requests": {"cpu": "1"}}}
+    server.settle()
+    assert server.replicas() == 5
+    server.body["spec"]["autoscaling"] = {"maxReplicas": 9}
+    assert server.settle() == [
+        "apply Deployment digits (slipway-scale)",
+        "apply Deployment digits",
+        "create HorizontalPodAutoscaler digits",
+    ]
+    assert server.replicas() == 5
+    assert actions(server.decide()) == []
+    api.patch(server.path(Ref("Deployment", "digits")), {"spec": {"replicas": 7}})  # as the autoscaler does
+    assert actions(server.decide()) == []
+    del server.body["spec"]["autoscaling"], server.body["spec"]["replicas"]
+    assert server.settle() == ["delete HorizontalPodAutoscaler digits"]  # the count is kept: nothing to say about it
+    assert server.replicas() == 7
+    server.body["spec"]["replicas"] = 4
+    assert server.settle() == ["apply Deployment digits"]
+    assert server.replicas() == 4
+
+
+def test_a_name_that_somebody_else_holds_is_refused(api: Api) -> None:
+    server = Server(api, "minimal")
+    server.body["metadata"] |= {"namespace": "taken", "name": "taken"}
+    api.create("/api/v1/namespaces", {"metadata": {"name": "taken"}})
+    server.key = World(server.body).key
+    theirs = {"metadata": {"name": "taken"}, "spec": {"selector": {"app": "theirs"}, "ports": [{"port": 80}]}}
+    api.create("/api/v1/namespaces/taken/services", theirs)
+    with pytest.raises(ApiError) as refused:
+        server.settle()
+    assert refused.value.status == 409
+    assert api.get("/api/v1/namespaces/taken/services/taken")["spec"]["selector"] == {"app": "theirs"}
+
+
+def test_pods_are_admitted_under_the_restricted_standard(api: Api) -> None:
+    labels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
+    api.create("/api/v1/namespaces", {"metadata": {"name": "restricted", "labels": labels}})
+    account = {"metadata": {"name": "default"}}
+    api.create("/api/v1/namespaces/restricted/serviceaccounts", account)
+    for case in CASES:
+        server = Server(api, case)
+        deployment = next(
+            action.manifest
+            for action in World(server.body).decide().actions
+            if isinstance(action, Apply) and action.manifest["kind"] == "Deployment"
+        )
+        template = deployment["spec"]["template"]
+        pod = {"metadata": template["metadata"] | {"name": case}, "spec": template["spec"]}
+        pod["spec"].pop("serviceAccountName", None)
+        pod["spec"].pop("priorityClassName", None)
+        assert api.create("/api/v1/namespaces/restricted/pods", pod), case
