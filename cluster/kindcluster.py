@@ -13,6 +13,8 @@ from cluster.shell import run
 from cluster.state import Record
 
 _CREATE_SECONDS = 900
+# The 1.36 image that was built for the pinned kind (its release notes); kind's own default is 1.37.
+_NODE_IMAGE = "kindest/node:v1.36.4@sha256:099e049362a1526b2db71494e1947aae99bd16290d7c895f2b7ea312e3cbfaed"
 _METRICS = TOOLS / "kind" / "metrics-server.yaml"
 
 
@@ -34,8 +36,8 @@ class Kind:
             self._kind("export", "kubeconfig", "--name", self._name, "--kubeconfig", str(self.kubeconfig()))
         else:
             self._say(f"creating the kind cluster {self._name}")
-            wait = ["--wait", "120s", "--kubeconfig", str(self.kubeconfig())]
-            self._kind("create", "cluster", "--name", self._name, *wait, timeout=_CREATE_SECONDS)
+            flags = ["--image", _NODE_IMAGE, "--wait", "120s", "--kubeconfig", str(self.kubeconfig())]
+            self._kind("create", "cluster", "--name", self._name, *flags, timeout=_CREATE_SECONDS)
         self._kubectl("apply", "--filename", str(_METRICS))
         self._say(f"the kind cluster {self._name} is ready after {time.monotonic() - started:.0f} s")
 

@@ -46,9 +46,9 @@ def running_pid(pid_file: Path) -> int | None:
     """Pid of the daemon that wrote `pid_file`, or None when it is not running any more."""
     try:
         pid_text, started = pid_file.read_text().split()
+        pid = int(pid_text)
     except (FileNotFoundError, ValueError):
         return None
-    pid = int(pid_text)
     return pid if start_time(pid) == started else None
 
 
@@ -120,7 +120,7 @@ def wait_until(
 
 def _ended(daemon: Daemon, what: str) -> ClusterError:
     tail = _tail(daemon.log)
-    if "address already in use" in tail:
+    if "address already in use" in tail.lower():
         return ClusterError(f"{daemon.name} found its port taken by another process", tail)
     return ClusterError(f"{daemon.name} ended while {what} was awaited", tail)
 

@@ -67,7 +67,7 @@ def locked(name: str) -> Iterator[None]:
 
     The lock lies beside the state folders, because `down` removes those.
     """
-    root = state_root()
+    root = state_dir(name).parent
     try:
         root.mkdir(parents=True, exist_ok=True)
     except PermissionError:

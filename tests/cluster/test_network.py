@@ -1,0 +1,55 @@
+"""Clusters side by side never share an address, and never take one that the host routes elsewhere."""
+
+import itertools
+from ipaddress import IPv4Network
+
+import pytest
+
+from cluster.errors import ClusterError
+from cluster.network import MAX_CLUSTERS, Network, choose, parse_routes
+
+
+def test_no_two_clusters_overlap() -> None:
+    for one, other in itertools.combinations(map(Network, range(MAX_CLUSTERS)), 2):
+        assert not any(mine.overlaps(theirs) for mine in one.ranges() for theirs in other.ranges())
+        assert one.device != other.device
+
+
+def test_the_ranges_of_one_cluster_do_not_overlap() -> None:
+    for index in range(MAX_CLUSTERS):
+        link, services, pods = Network(index).ranges()
+        for one, other in ((link, services), (link, pods), (services, pods)):
+            assert not one.overlaps(other)
+
+
+def test_addresses_of_the_first_cluster() -> None:
+    first = Network(0)
+    assert (str(first.host), str(first.node), str(first.dns)) == ("10.99.0.1", "10.99.0.2", "10.96.0.10")
+    assert first.url == "https://10.99.0.2:6443"
+
+
+def test_the_lowest_free_index_is_chosen() -> None:
+    assert choose([0, 2], []).index == 1
+
+
+def test_a_route_in_the_way_is_avoided() -> None:
+    assert choose([], [IPv4Network("10.96.0.0/20")]).index == 1
+
+
+def test_a_default_route_is_in_nobodys_way() -> None:
+    assert choose([], [IPv4Network("0.0.0.0/0")]).index == 0
+
+
+def test_a_route_in_the_way_of_all_is_named() -> None:
+    with pytest.raises(ClusterError, match=r"10\.0\.0\.0/8"):
+        choose([], [IPv4Network("10.0.0.0/8")])
+
+
+def test_too_many_clusters() -> None:
+    with pytest.raises(ClusterError, match="16 clusters exist already"):
+        choose(range(MAX_CLUSTERS), [])
+
+
+def test_routes_as_ip_prints_them() -> None:
+    text = "default via 192.0.2.1 dev eth0\n10.8.0.0/16 via 10.8.0.1 dev tun0\n172.17.0.1 dev docker0 scope host\n\n"
+    assert parse_routes(text) == [IPv4Network("10.8.0.0/16"), IPv4Network("172.17.0.1/32")]
