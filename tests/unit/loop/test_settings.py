@@ -49,7 +49,9 @@ def test_bad_values_are_named_with_their_source(argv: list[str], environ: dict[s
     assert named in str(caught.value)
 
 
-def test_a_bad_value_ends_the_process_with_2(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bad_value_ends_the_process_with_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr("sys.argv", ["slipway-operator", "--workers=x"])
     with pytest.raises(SystemExit) as caught:
         settings.load()

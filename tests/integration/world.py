@@ -1,0 +1,224 @@
+"""What the integration tests share: an operator as a real process, a namespace of a real API server, and the parts
+that nobody plays there: the Deployment controller and the kubelet.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cluster.controlplane import ControlPlane, free_ports
+
+ROOT = Path(__file__).parents[2]
+CRD = ROOT / "crds" / "serving.slipway.dev_modeldeployments.yaml"
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+GROUP = "/apis/serving.slipway.dev/v1alpha1"
+COLLECTIONS = {
+    "ModelDeployment": f"{GROUP}/namespaces/{{}}/modeldeployments",
+    "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
+    "ControllerRevision": "/apis/apps/v1/namespaces/{}/controllerrevisions",
+    "Service": "/api/v1/namespaces/{}/services",
+    "HorizontalPodAutoscaler": "/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers",
+    "PodDisruptionBudget": "/apis/policy/v1/namespaces/{}/poddisruptionbudgets",
+    "Pod": "/api/v1/namespaces/{}/pods",
+    "Event": "/apis/events.k8s.io/v1/namespaces/{}/events",
+}
+CHILDREN = ("Deployment", "ControllerRevision", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget")
+RESOURCES = {"requests": {"cpu": "100m", "memory": "128Mi"}}
+Object = dict[str, Any]
+T = TypeVar("T")
+
+
+def eventually(ask: Callable[[], T], what: str, seconds: float = 20) -> T:
+    """Return the first true answer, or fail with the last one."""
+    until = time.monotonic() + seconds
+    answer = ask()
+    while not answer:
+        assert time.monotonic() < until, f"not within {seconds} s: {what}; last answer: {answer!r}"
+        time.sleep(0.02)
+        answer = ask()
+    return answer
+
+
+class Operator:
+    """One operator process."""
+
+    def __init__(self, kubeconfig: Path, folder: Path, user: str, *flags: str) -> None:
+        self.user = user
+        self._kubeconfig = kubeconfig
+        self._flags = flags
+        self._log = folder / f"{user}.log"
+        self._health, self._metrics = free_ports(2)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *, ready: bool = True) -> "Operator":
+        argv = [sys.executable, "-m", "slipway", f"--kubeconfig={self._kubeconfig}", *self._flags]
+        argv += [f"--health-address=127.0.0.1:{self._health}", f"--metrics-address=127.0.0.1:{self._metrics}"]
+        env = {name: value for name, value in os.environ.items() if not name.startswith("SLIPWAY_")}
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                argv, stdout=log, stderr=log, env=env | {"PYTHONPATH": str(ROOT / "operator")}, cwd=self._log.parent
+            )
+        if ready:
+            eventually(self.ready, f"{self.user} is ready; its log: {self._log}", 60)
+        return self
+
+    def stop(self) -> int:
+        """Ask it to end; return its exit code."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(20)
+
+    def kill(self) -> None:
+        """End it without a word."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def ready(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, f"the operator ended with {self.process.poll()}:\n{self.log()[-3000:]}"
+        return self.probe("/readyz") == 200
+
+    def alive(self) -> bool:
+        return self.probe("/healthz") == 200
+
+    def probe(self, path: str) -> int:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._health}{path}", timeout=5) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:
+            return 0
+
+    def metrics(self) -> dict[str, float]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._metrics}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+        return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines if not line.startswith("#")}
+
+    def log(self) -> str:
+        return self._log.read_text() if self._log.exists() else ""
+
+
+class World:
+    """One namespace."""
+
+    def __init__(self, plane: ControlPlane, namespace: str) -> None:
+        self.plane = plane
+        self.namespace = namespace
+        self.api = plane.api()
+        self.api.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
+
+    def path(self, kind: str, name: str = "") -> str:
+        collection = COLLECTIONS[kind].format(self.namespace)
+        return f"{collection}/{name}" if name else collection
+
+    def get(self, kind: str, name: str) -> Object:
+        return self.api.get(self.path(kind, name))
+
+    def find(self, kind: str, name: str) -> Object | None:
+        return self.get(kind, name) if self.api.exists(self.path(kind, name)) else None
+
+    def names(self, kind: str, owner: str = "") -> set[str]:
+        selector = f"?labelSelector=serving.slipway.dev/name={owner}" if owner else ""
+        return {item["metadata"]["name"] for item in self.api.get(self.path(kind) + selector)["items"]}
+
+    def create(self, name: str, **spec: Any) -> Object:
+        """Create a ModelDeployment."""
+        body = {
+            "apiVersion": "serving.slipway.dev/v1alpha1",
+            "kind": "ModelDeployment",
+            "metadata": {"name": name},
+            "spec": {"model": {"uri": "pvc://models/digits"}, "resources": RESOURCES} | spec,
+        }
+        assert self.api.create(self.path("ModelDeployment"), body)
+        return self.get("ModelDeployment", name)
+
+    def patch(self, name: str, **spec: Any) -> None:
+        """Change the spec of a ModelDeployment."""
+        self.api.patch(self.path("ModelDeployment", name), {"spec": spec})
+
+    def status(self, name: str) -> Object:
+        return self.get("ModelDeployment", name).get("status") or {}
+
+    def condition(self, name: str, kind: str = "Ready") -> Object:
+        found: list[Object] = [item for item in self.status(name).get("conditions", []) if item["type"] == kind]
+        return found[0] if found else {}
+
+    def is_ready(self, name: str) -> bool:
+        """Tell whether Ready is True for the present generation, as `kubectl wait` sees it."""
+        body = self.get("ModelDeployment", name)
+        return any(
+            item["type"] == "Ready"
+            and item["status"] == "True"
+            and item["observedGeneration"] == body["metadata"]["generation"]
+            for item in body.get("status", {}).get("conditions", [])
+        )
+
+    def play(self, name: str, replicas: int | None = None) -> None:
+        """Be the Deployment controller and the kubelet: every pod that is wanted runs the newest template and answers."""
+        deployment = self.get("Deployment", name)
+        wanted = deployment["spec"].get("replicas", 1) if replicas is None else replicas
+        template = deployment["spec"]["template"]
+        revision = template["metadata"]["labels"]["serving.slipway.dev/revision"]
+        keep = {f"{name}-r{revision}-{number}" for number in range(wanted)}
+        for number in range(wanted):
+            self.pod(name, f"{name}-r{revision}-{number}", template)
+        for old in self.names("Pod", name) - keep:
+            self.api.delete(self.path("Pod", old) + "?gracePeriodSeconds=0")
+        counts = dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), wanted)
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        conditions = [
+            {"type": "Available", "status": "True", "reason": "MinimumReplicasAvailable", "lastUpdateTime": now},
+            {"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable", "lastUpdateTime": now},
+        ]
+        generation = deployment["metadata"]["generation"]
+        status = counts | {"observedGeneration": generation, "conditions": conditions}
+        self.api.patch(self.path("Deployment", name) + "/status", {"status": status})
+
+    def pod(self, owner: str, name: str, template: Object, *, ready: bool = True, **status: Any) -> None:
+        metadata = {"name": name, "labels": template["metadata"]["labels"]}
+        self.api.create(self.path("Pod"), {"metadata": metadata, "spec": template["spec"]})
+        states = {"state": {"running": {}}, "ready": ready, "restartCount": 0, "image": "x", "imageID": "x"}
+        status = status or {
+            "phase": "Running",
+            "conditions": [{"type": "Ready", "status": str(ready)}, {"type": "PodScheduled", "status": "True"}],
+            "containerStatuses": [{"name": "server"} | states],
+        }
+        self.api.patch(self.path("Pod", name) + "/status", {"status": status})
+
+    def settle(self, name: str) -> None:
+        """Wait for the Deployment, play it, wait for Ready."""
+        eventually(lambda: self.find("Deployment", name), f"Deployment {name}")
+        eventually(lambda: self.status(name).get("revision"), f"a revision of {name}")
+        self.play(name)
+        eventually(lambda: self.is_ready(name), f"{name} is Ready: {self.status(name)}")
+
+
+def requests(plane: ControlPlane, user: str, *, since: int = 0) -> list[tuple[str, str]]:
+    """Return verb and resource of each finished request of a user, without the lease's, from the audit log."""
+    found = []
+    for event in plane.audit_events():
+        if event["user"]["username"] != user or event["stage"] not in {"ResponseComplete", "ResponseStarted"}:
+            continue
+        if event["verb"] == "watch" or event["stage"] == "ResponseStarted":
+            continue
+        reference = event.get("objectRef") or {}
+        resource = "/".join(part for part in (reference.get("resource", ""), reference.get("subresource", "")) if part)
+        if resource != "leases":
+            found.append((event["verb"], resource))
+    return found[since:]
+
+
+def writes(plane: ControlPlane, user: str, *, since: int = 0) -> Counter[tuple[str, str]]:
+    """Return how often a user wrote what."""
+    reading = {"get", "list", "watch"}
+    return Counter(found for found in requests(plane, user, since=since) if found[0] not in reading)
