@@ -6,10 +6,11 @@ from functools import partial
 
 from bench import workload
 from bench.client import Client, Tracker, together
-from bench.create import PATIENCE_SECONDS, STATUS_MERGE_SECONDS
+from bench.create import PATIENCE_SECONDS, REST_SECONDS
 from bench.plane import OPERATOR_USER, Bed
 from bench.process import Invocation, Operator
 from bench.results import Change, Idle, Restart, Returns
+from slipway.names import NAME_LABEL
 
 LEASE = "slipway-operator"
 RETURN_PATIENCE_SECONDS = 30
@@ -43,7 +44,7 @@ async def restart(bed: Bed, operator: Operator, invocation: Invocation) -> tuple
     mark, began = bed.audit.mark(), time.monotonic()
     successor = await started(bed, invocation)
     seconds = time.monotonic() - began
-    await successor.quiet(STATUS_MERGE_SECONDS)
+    await successor.quiet(REST_SECONDS)
     return successor, Restart(
         seconds=seconds,
         requests=bed.audit.tally(OPERATOR_USER, mark),
@@ -65,7 +66,7 @@ async def change(bed: Bed, operator: Operator, count: int, clients: int) -> Chan
             paths = [f"{workload.RESOURCES}/{workload.name(index)}" for index in range(count)]
             await together([partial(client.patch, path, workload.template_change()) for path in paths], clients)
             finished = await tracker.wait(count, PATIENCE_SECONDS)
-        await operator.quiet(STATUS_MERGE_SECONDS)
+        await operator.quiet(REST_SECONDS)
     return Change(count, finished - began, bed.audit.tally(OPERATOR_USER, mark))
 
 
@@ -75,7 +76,6 @@ async def returns(bed: Bed, operator: Operator, count: int, each: int) -> Return
     async with Client(bed.client_config) as client:
         for kind, path in workload.COLLECTIONS.items():
             names = await _children(client, path)
-            # The last resources: the first ones may have been changed, and have a history.
             chosen = names[-min(each, len(names)) :]
             times = []
             for name in chosen:
@@ -89,8 +89,18 @@ async def returns(bed: Bed, operator: Operator, count: int, each: int) -> Return
 
 
 async def _children(client: Client, path: str) -> list[str]:
+    """Return the names of the children in a collection; of records, which are history once another follows, the newest."""
     listed = await client.get(f"{path}?labelSelector=app.kubernetes.io/managed-by%3Dslipway")
-    return [found["metadata"]["name"] for found in listed["items"]]
+    newest: dict[str, tuple[int, str]] = {}
+    others = []
+    for found in listed["items"]:
+        metadata = found["metadata"]
+        if "revision" in found:
+            owner = metadata["labels"][NAME_LABEL]
+            newest[owner] = max(newest.get(owner, (0, "")), (found["revision"], metadata["name"]))
+        else:
+            others.append(metadata["name"])
+    return others or [name for _, name in sorted(newest.values())]
 
 
 async def _back(client: Client, path: str, name: str) -> float:
@@ -103,4 +113,7 @@ async def _back(client: Client, path: str, name: str) -> float:
     async with Tracker(client, path, successor) as tracker:
         began = time.monotonic()
         await client.delete(f"{path}/{name}")
-        return await tracker.wait(1, RETURN_PATIENCE_SECONDS) - began
+        try:
+            return await tracker.wait(1, RETURN_PATIENCE_SECONDS) - began
+        except TimeoutError:
+            raise TimeoutError(f"{path}/{name} was deleted and is not back after {RETURN_PATIENCE_SECONDS} s") from None

@@ -153,10 +153,14 @@ class Tracker:
         Raises:
             TimeoutError: that did not come about within `seconds`.
         """
-        async with asyncio.timeout(seconds):
-            while len(self.times) < count:
-                self._changed.clear()
-                await self._either()
+        try:
+            async with asyncio.timeout(seconds):
+                while len(self.times) < count:
+                    self._changed.clear()
+                    await self._either()
+        except TimeoutError:
+            met = f"{len(self.times)} of {count} met the condition"
+            raise TimeoutError(f"{self._path}: {met} within {seconds:.0f} s") from None
         return sorted(self.times.values())[count - 1]
 
     async def _either(self) -> None:

@@ -12,8 +12,8 @@ from bench.process import Operator
 from bench.results import Creation, Run
 
 PATIENCE_SECONDS = 600
-STATUS_MERGE_SECONDS = 6
-"""The operator may hold a status back for up to 5 s to merge it with the next: only after that is it at rest."""
+REST_SECONDS = 11
+"""The operator may hold a status back for up to 10 s to merge it with the next: only after that is it at rest."""
 
 
 async def by_client(bed: Bed, count: int, clients: int) -> Run:
@@ -41,7 +41,7 @@ async def by_operator(bed: Bed, operator: Operator, count: int, clients: int) ->
         async with Tracker(client, workload.RESOURCES, workload.ready) as tracker:
             jobs = [partial(client.create, workload.RESOURCES, workload.resource(index)) for index in range(count)]
             run = await _timed(bed, tracker, jobs, clients)
-        await operator.quiet(STATUS_MERGE_SECONDS)
+        await operator.quiet(REST_SECONDS)
         return Creation(
             count=count,
             baselines=(),
