@@ -12,7 +12,7 @@ from images.run import BuildError, Timer, asked, logged, say
 SUITE = "bookworm"
 MIRROR = ""
 PACKAGES = ("python3", "python3-venv", "ca-certificates")
-_REPOSITORY = "localhost/slipway-base"
+REPOSITORY = "localhost/slipway-base"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 # What no container needs; copyright notices stay.
 _DROPPED = (
@@ -42,7 +42,7 @@ class Base:
     @property
     def reference(self) -> str:
         """Return the name under which buildah knows the base."""
-        return f"{_REPOSITORY}:{self.suite}-{self.key}"
+        return f"{REPOSITORY}:{self.suite}-{self.key}"
 
 
 def ensure(base: Base, cache: Path, log: Path) -> str:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from images import base, builders, secrets
 from images.catalog import Image, images
+from images.clean import clean
 from images.run import BuildError, Timer, say
 
 # The finished archives of an image that are kept: the current one and one to go back to.
@@ -133,6 +134,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--base-image", metavar="REF", help="base image to use instead of the default")
     parser.add_argument("--debian-suite", default=base.SUITE, help="for the base made by debootstrap (%(default)s)")
     parser.add_argument("--debian-mirror", default=os.environ.get("SLIPWAY_DEBIAN_MIRROR", base.MIRROR), metavar="URL")
+    parser.add_argument(
+        "--clean", action="store_true", help="remove archives, base and cached layers, and build nothing"
+    )
     parser.add_argument("--install-packages", action="store_true", help="as root: install missing Debian packages")
     return parser
 
@@ -148,6 +152,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     output.mkdir(parents=True, exist_ok=True)
     try:
         with _alone(output):
+            if arguments.clean:
+                clean(output)
+                return 0
             builder = choose(arguments, output)
             done = list(build(arguments.images or list(images()), builder, output))
     except BuildError as error:

@@ -62,6 +62,18 @@ def test_a_link_that_leaves_the_claim(claim: Path, fetch: Run, models: Path) -> 
     assert not list(models.rglob("token"))
 
 
+def test_percent_encoding_hides_no_link(claim: Path, fetch: Run) -> None:
+    (claim / "digits").symlink_to("../secrets")
+    assert fetch("pvc://claim/digit%73", f"--source={claim}/digits").reason == "SourceForbidden"
+    write(claim / "a b", model())
+    assert fetch("pvc://claim/a%20b", f"--source={claim}/a b").code == 0
+
+
+def test_a_mount_of_something_else(claim: Path, fetch: Run) -> None:
+    write(claim / "digits", model())
+    assert fetch("pvc://claim/other", f"--source={claim}/digits").reason == "InternalError"
+
+
 def test_a_link_within_the_claim_may_name_the_model(claim: Path, fetch: Run) -> None:
     write(claim / "v7" / "digits", model())
     (claim / "current").symlink_to("v7")

@@ -31,8 +31,8 @@ class Uri:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """Return the parts of the path."""
-        return tuple(part for part in self.path.split("/") if part not in {"", "."})
+        """Return the parts of the path, with percent-encoding undone."""
+        return tuple(part for part in unquote(self.path).split("/") if part not in {"", "."})
 
 
 def parse(text: str, *, field: str = "spec.model.uri") -> Uri:

@@ -56,8 +56,12 @@ def take(uri: Uri, source: Path, staging: Path, version: int | None, limits: Lim
 def _inside_mount(uri: Uri, source: Path) -> Path:
     """Resolve links in the path and insist that it stays on the claim."""
     parts = uri.parts
-    on_mount = bool(parts) and source.parts[-len(parts) :] == parts
-    mount = Path(*source.parts[: -len(parts)]) if on_mount else source
+    above = len(source.parts) - len(parts)
+    if source.parts[above:] != parts:
+        raise ModelError(
+            Reason.INTERNAL_ERROR, f"--source: {shown(str(source))} does not end in the path of {uri.shown}, as it must"
+        )
+    mount = Path(*source.parts[:above])
     try:
         real = source.resolve(strict=True)
     except FileNotFoundError:
