@@ -122,7 +122,7 @@ def _terminating(facts: _Facts) -> _Finding | None:
 
 
 def _ended(facts: _Facts) -> _Finding | None:
-    if facts.status.get("phase") not in {"Failed", "Succeeded"}:
+    if _text(facts.status.get("phase")) not in {"Failed", "Succeeded"}:
         return None
     reason, words = _text(facts.status.get("reason")), _text(facts.status.get("message"))
     # Not `failed`: the Deployment has already replaced it.
@@ -149,7 +149,7 @@ def _not_scheduled(facts: _Facts) -> _Finding | None:
 
 def _image_missing(facts: _Facts) -> _Finding | None:
     for _, status, waiting in _waiting(facts):
-        if waiting.get("reason") in _IMAGE_REASONS:
+        if _text(waiting.get("reason")) in _IMAGE_REASONS:
             cause = _NOISE.sub("", _text(waiting.get("message"))) or _text(waiting.get("reason"))
             said = f'image "{_text(status.get("image"))}" cannot be pulled: {cause}'
             return _Finding(PodState.FAILED, Reason.IMAGE_PULL_FAILED, said, failed=True)
@@ -158,7 +158,7 @@ def _image_missing(facts: _Facts) -> _Finding | None:
 
 def _not_created(facts: _Facts) -> _Finding | None:
     for name, _, waiting in _waiting(facts):
-        if waiting.get("reason") in _CONFIG_REASONS:
+        if _text(waiting.get("reason")) in _CONFIG_REASONS:
             said = f"container {name} cannot be started: {_text(waiting.get('message')) or waiting['reason']}"
             return _Finding(PodState.FAILED, Reason.CONTAINER_CONFIG_FAILED, said, failed=True)
     return None
@@ -274,7 +274,7 @@ def _failure(status: Manifest, *, may_end: bool) -> Manifest | None:
     if not ended or (may_end and (ended.get("exitCode") == 0 or _exit_code(status) == 0)):
         return None
     # The node came back: nobody knows how it ended, and it is no fault of the container.
-    return None if "terminated" not in state and ended.get("reason") in _NODE_LOST else ended
+    return None if "terminated" not in state and _text(ended.get("reason")) in _NODE_LOST else ended
 
 
 def _exit_code(status: Manifest) -> object:

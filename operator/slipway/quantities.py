@@ -32,7 +32,7 @@ def value(text: str) -> Fraction | None:
 
     As in Kubernetes, what is finer than a billionth is rounded up.
     """
-    if not text or len(text) > _MOST_DIGITS:
+    if not text or len(text) > _MOST_DIGITS or not text.isascii():
         return None
     try:
         number, factor = _split(text)

@@ -1,0 +1,358 @@
+"""A pod's JSON, as scheduler and kubelet write it, becomes a state and words that say what is wrong."""
+
+import json
+from typing import Any, Self
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slipway.api import PodState, Reason
+from slipway.observed import Pod
+from slipway.pods import MESSAGE_LENGTH, project
+
+FETCHED = json.dumps({"digest": "sha256:" + "a" * 64, "version": 3, "bytes": 10, "files": 2})
+START, LATER = "2026-11-22T08:00:00Z", "2026-11-22T08:05:00Z"
+
+
+def ended(code: int = 1, reason: str = "Error", message: str = "") -> dict[str, Any]:
+    return {"terminated": {"exitCode": code, "reason": reason, "message": message, "finishedAt": LATER}}
+
+
+def waiting(reason: str, message: str = "") -> dict[str, Any]:
+    return {"waiting": {"reason": reason, "message": message}}
+
+
+RUNNING: dict[str, Any] = {"running": {"startedAt": START}}
+BACK_OFF = waiting("CrashLoopBackOff", "back-off 10s restarting failed container=server pod=digits-x_team-a(uid)")
+
+
+class PodJson:
+    """Builds the JSON of a pod."""
+
+    def __init__(self) -> None:
+        self.body: dict[str, Any] = {
+            "metadata": {"name": "digits-x", "labels": {"serving.slipway.dev/revision": "4"}},
+            "spec": {"containers": [{"name": "server", "resources": {}}]},
+            "status": {"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "True"}]},
+        }
+
+    def unschedulable(self, message: str, reason: str = "Unschedulable") -> Self:
+        return self.condition("PodScheduled", "False", reason=reason, message=message)
+
+    def condition(self, kind: str, status: str, **fields: str) -> Self:
+        others = [item for item in self.body["status"]["conditions"] if item["type"] != kind]
+        self.body["status"]["conditions"] = [*others, {"type": kind, "status": status, **fields}]
+        return self
+
+    def gpu(self, resource: str = "nvidia.com/gpu", product: str | None = None) -> Self:
+        self.body["spec"]["containers"][0]["resources"] = {"limits": {resource: "1", "memory": "1Gi"}}
+        if product:
+            self.body["spec"]["nodeSelector"] = {"nvidia.com/gpu.product": product}
+        return self
+
+    def container(self, group: str, name: str, state: dict[str, Any], **fields: Any) -> Self:
+        self.body["status"].setdefault(group, []).append({"name": name, "state": state, "image": "img:1", **fields})
+        return self
+
+    def fetch(self, state: dict[str, Any], **fields: Any) -> Self:
+        return self.container("initContainerStatuses", "fetch", state, **fields)
+
+    def fetched(self) -> Self:
+        return self.fetch(ended(0, "Completed", FETCHED))
+
+    def server(self, state: dict[str, Any], **fields: Any) -> Self:
+        return self.container("containerStatuses", "server", state, **fields)
+
+    def project(self) -> Pod:
+        return project(self.body)
+
+
+def pod() -> PodJson:
+    return PodJson()
+
+
+def starting(state: dict[str, Any], last: dict[str, Any] | None = None, restarts: int = 0) -> PodJson:
+    """A fetched model and a server that has not answered yet."""
+    return pod().fetched().server(state, started=False, ready=False, restartCount=restarts, lastState=last or {})
+
+
+def serving(*, ready: bool, ready_since: str = START, **fields: Any) -> PodJson:
+    built = pod().fetched().server(RUNNING, started=True, ready=ready, **fields)
+    return built.condition("Ready", "True" if ready else "False", lastTransitionTime=ready_since)
+
+
+@pytest.mark.parametrize(
+    ("built", "state"),
+    [
+        (pod(), PodState.PENDING),
+        (pod().fetch(waiting("PodInitializing")).server(waiting("PodInitializing")), PodState.PENDING),
+        (pod().fetch(RUNNING).server(waiting("PodInitializing")), PodState.FETCHING),
+        (pod().fetched().server(waiting("PodInitializing")), PodState.LOADING),
+        (starting(RUNNING), PodState.LOADING),
+        (pod().fetched().server(RUNNING, started=True, ready=False).condition("Ready", "False", lastTransitionTime=START), PodState.LOADING),
+        (serving(ready=True), PodState.READY),
+    ],
+)
+def test_the_good_way(built: PodJson, state: PodState) -> None:
+    found = built.project()
+    assert (found.state, found.reason, found.message, found.failed) == (state, None, "", False)
+    assert (found.name, found.revision) == ("digits-x", 4)
+
+
+def test_what_fetch_reported() -> None:
+    found = serving(ready=True, restartCount=2).project()
+    assert (found.model_version, found.digest, found.restarts) == (3, "sha256:" + "a" * 64, 2)
+    assert found.ready
+
+
+def test_going_away_hides_every_trouble() -> None:
+    built = starting(BACK_OFF, ended())
+    built.body["metadata"]["deletionTimestamp"] = LATER
+    found = built.project()
+    assert (found.state, found.reason, found.failed) == (PodState.TERMINATING, None, False)
+
+
+SCHEDULER = "0/3 nodes are available: {}. preemption: 0/3 nodes are available: 3 No preemption victims found."
+
+
+@pytest.mark.parametrize(
+    ("built", "reason", "failed", "said"),
+    [
+        (pod().unschedulable(SCHEDULER.format("3 Insufficient cpu")), Reason.UNSCHEDULABLE, False, "0/3 nodes are available: 3 Insufficient cpu."),
+        (pod().unschedulable("", "SchedulingGated"), Reason.UNSCHEDULABLE, False, "SchedulingGated"),
+        (
+            pod().gpu().unschedulable(SCHEDULER.format("1 Insufficient nvidia.com/gpu, 2 node(s) had untolerated taint")),
+            Reason.GPU_UNAVAILABLE,
+            False,
+            "no GPU is free: 0/3 nodes are available: 1 Insufficient nvidia.com/gpu, 2 node(s) had untolerated taint.",
+        ),
+        (pod().gpu("nvidia.com/mig-1g.10gb").unschedulable(SCHEDULER.format("1 Insufficient nvidia.com/mig-1g.10gb")), Reason.GPU_UNAVAILABLE, False, "no GPU is free"),
+        (pod().gpu("amd.com/gpu").unschedulable(SCHEDULER.format("1 Insufficient amd.com/gpu")), Reason.GPU_UNAVAILABLE, False, "no GPU is free"),
+        (
+            pod().gpu(product="NVIDIA-H100").unschedulable(SCHEDULER.format("3 node(s) didn't match Pod's node affinity/selector")),
+            Reason.GPU_UNAVAILABLE,
+            True,
+            "no node has this GPU (nvidia.com/gpu.product=NVIDIA-H100)",
+        ),
+        (
+            # A node has such a GPU, but it is taken: waiting may help.
+            pod().gpu(product="NVIDIA-H100").unschedulable(SCHEDULER.format("1 Insufficient nvidia.com/gpu, 2 node(s) didn't match Pod's node affinity/selector")),
+            Reason.GPU_UNAVAILABLE,
+            False,
+            "no GPU is free",
+        ),
+        (pod().unschedulable(SCHEDULER.format("3 node(s) didn't match Pod's node affinity/selector")), Reason.UNSCHEDULABLE, False, "didn't match"),
+        (
+            pod().unschedulable('0/1 nodes are available: persistentvolumeclaim "models" not found. preemption: 0/1'),
+            Reason.VOLUME_NOT_FOUND,
+            True,
+            'PersistentVolumeClaim "models" does not exist in this namespace',
+        ),
+        (pod().unschedulable("0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims."), Reason.UNSCHEDULABLE, False, "unbound"),
+    ],
+)  # fmt: skip
+def test_not_scheduled(built: PodJson, reason: Reason, failed: bool, said: str) -> None:  # noqa: FBT001
+    found = built.project()
+    assert (found.state, found.reason, found.failed) == (PodState.UNSCHEDULABLE, reason, failed)
+    assert said in found.message
+    assert "preemption" not in found.message
+
+
+CAUSE = 'failed to resolve reference "docker.io/slipway/x:1": docker.io/slipway/x:1: not found'
+
+
+@pytest.mark.parametrize(
+    ("reason", "message"),
+    [
+        ("ErrImagePull", f"rpc error: code = NotFound desc = {CAUSE}"),
+        ("ErrImagePull", CAUSE),
+        ("ImagePullBackOff", f'Back-off pulling image "img:1": ErrImagePull: rpc error: code = NotFound desc = {CAUSE}'),
+        ("ImagePullBackOff", f'Back-off pulling image "img:1": ErrImagePull: {CAUSE}'),
+    ],
+)
+def test_an_image_that_cannot_be_pulled_is_told_in_the_same_words_all_the_time(reason: str, message: str) -> None:
+    for built in (
+        pod().fetch(waiting(reason, message)).server(waiting("PodInitializing")),
+        pod().fetched().server(waiting(reason, message)),
+    ):
+        found = built.project()
+        assert (found.state, found.reason, found.failed) == (PodState.FAILED, Reason.IMAGE_PULL_FAILED, True)
+        assert found.message == f'image "img:1" cannot be pulled: {CAUSE}'
+
+
+def test_an_image_whose_name_is_none() -> None:
+    found = pod().fetch(waiting("InvalidImageName", "couldn't parse image name")).project()
+    assert (found.reason, found.message) == (
+        Reason.IMAGE_PULL_FAILED,
+        'image "img:1" cannot be pulled: couldn\'t parse image name',
+    )
+
+
+def test_an_image_of_an_injected_container() -> None:
+    built = starting(RUNNING).container("containerStatuses", "proxy", waiting("ImagePullBackOff", 'Back-off pulling image "img:1"'))
+    found = built.project()
+    assert (found.reason, found.message) == (Reason.IMAGE_PULL_FAILED, 'image "img:1" cannot be pulled: ImagePullBackOff')
+
+
+def test_a_container_that_cannot_be_made() -> None:
+    found = pod().fetch(waiting("CreateContainerConfigError", "container has runAsNonRoot and image will run as root")).project()
+    assert (found.state, found.reason, found.failed) == (PodState.FAILED, Reason.CONTAINER_CONFIG_FAILED, True)
+    assert found.message == "container fetch cannot be started: container has runAsNonRoot and image will run as root"
+
+
+REFUSED = ended(1, "Error", json.dumps({"reason": "DigestMismatch", "message": "spec.model.digest is A, the model has B"}))
+
+
+@pytest.mark.parametrize(
+    ("state", "last"), [(REFUSED, {}), (BACK_OFF, REFUSED), (RUNNING, REFUSED), (waiting("PodInitializing"), REFUSED)]
+)
+def test_a_refused_download_stays_told_while_it_is_tried_again(state: dict[str, Any], last: dict[str, Any]) -> None:
+    found = pod().fetch(state, lastState=last, restartCount=3).server(waiting("PodInitializing")).project()
+    assert (found.state, found.reason, found.failed) == (PodState.FAILED, Reason.FETCH_FAILED, True)
+    assert found.message == "DigestMismatch: spec.model.digest is A, the model has B"
+    assert (found.digest, found.model_version, found.restarts) == (None, None, 0)
+
+
+def test_a_download_that_went_well_at_last() -> None:
+    found = pod().fetch(ended(0, "Completed", FETCHED), lastState=REFUSED).server(RUNNING, started=False).project()
+    assert (found.state, found.reason, found.model_version) == (PodState.LOADING, None, 3)
+
+
+@pytest.mark.parametrize(
+    ("message", "told", "failed"),
+    [
+        (json.dumps({"reason": "SourceUnreachable", "message": "HOST does not answer"}), "SourceUnreachable: HOST does not answer", False),
+        (json.dumps({"reason": "NoSpace", "message": "no space"}), "NoSpace: no space", False),
+        ("Traceback: boom", "Traceback: boom", True),
+        ("[1, 2]", "[1, 2]", True),
+        (json.dumps({"reason": 5, "message": ["x"]}), '{"reason": 5, "message": ["x"]}', True),
+        ("", "fetch ended with exit code 1", True),
+    ],
+)
+def test_what_fetch_says(message: str, told: str, failed: bool) -> None:  # noqa: FBT001
+    found = pod().fetch(BACK_OFF, lastState=ended(1, "Error", message)).project()
+    assert (found.reason, found.message, found.failed) == (Reason.FETCH_FAILED, told, failed)
+
+
+def test_fetch_without_enough_memory() -> None:
+    found = pod().fetch(BACK_OFF, lastState=ended(137, "OOMKilled")).project()
+    assert found.reason is Reason.OUT_OF_MEMORY
+    assert "while fetching the model" in found.message
+
+
+def test_an_injected_init_container() -> None:
+    built = pod().container("initContainerStatuses", "istio-init", BACK_OFF, lastState=ended(2, "Error", "iptables: no"))
+    found = built.fetch(waiting("PodInitializing")).project()
+    assert (found.reason, found.message) == (Reason.CRASH_LOOP, "init container istio-init ended with exit code 2: iptables: no")
+
+
+LOAD_ERROR = (
+    "2026-11-22 08:00:00.000000: I external/org_tensorflow/reader.cc:83] Reading SavedModel from: /models/digits/1\n"
+    "Failed to start server. Error: UNKNOWN: 1 servable(s) did not become available: {{name: digits version: 1} "
+    "due to error: NOT_FOUND: Could not find meta graph def matching supplied tags: { serve }}, }\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("state", "last"),
+    [(ended(255, "Error", LOAD_ERROR), {}), (BACK_OFF, ended(255, "Error", LOAD_ERROR)), (RUNNING, ended(255, "Error", LOAD_ERROR))],
+)
+def test_a_model_that_does_not_load(state: dict[str, Any], last: dict[str, Any]) -> None:
+    found = starting(state, last, restarts=1).project()
+    assert (found.state, found.reason, found.failed, found.restarts) == (PodState.FAILED, Reason.LOAD_FAILED, True, 1)
+    assert found.message.startswith("the server could not load the model: UNKNOWN: 1 servable(s) did not become available")
+    assert "Reading SavedModel" not in found.message
+
+
+@pytest.mark.parametrize("last", [ended(137, "OOMKilled"), ended(255, "OOMKilled", LOAD_ERROR)])
+def test_too_little_memory_at_load(last: dict[str, Any]) -> None:
+    found = starting(BACK_OFF, last).project()
+    assert (found.state, found.reason, found.failed) == (PodState.FAILED, Reason.OUT_OF_MEMORY, True)
+
+
+def test_too_little_memory_under_load() -> None:
+    """The server was killed and comes up again: told until it answers, then counted."""
+    killed = pod().fetched().server(ended(137, "OOMKilled"), started=False, ready=False)
+    assert killed.project().reason is Reason.OUT_OF_MEMORY
+    assert starting(RUNNING, ended(137, "OOMKilled"), restarts=1).project().reason is Reason.OUT_OF_MEMORY
+    again = serving(ready=True, lastState=ended(137, "OOMKilled"), restartCount=1).project()
+    assert (again.state, again.reason, again.restarts) == (PodState.READY, None, 1)
+
+
+@pytest.mark.parametrize(
+    ("last", "told"),
+    [
+        (ended(134, "Error", "line 1\nF0000 check failed: x\n"), "the server ended with exit code 134: line 1 F0000 check failed: x"),
+        (ended(137, "Error"), "the server ended with exit code 137 (Error, killed)"),
+        (ended(0, "Completed"), "the server ended with exit code 0"),
+    ],
+)
+def test_a_server_that_ends(last: dict[str, Any], told: str) -> None:
+    found = starting(BACK_OFF, last).project()
+    assert (found.state, found.reason, found.message, found.failed) == (PodState.FAILED, Reason.CRASH_LOOP, told, True)
+
+
+def test_a_node_that_came_back_is_no_fault_of_the_server() -> None:
+    assert starting(RUNNING, ended(255, "Unknown"), restarts=1).project().state is PodState.LOADING
+
+
+@pytest.mark.parametrize(
+    ("built", "told"),
+    [
+        (serving(ready=False, ready_since=LATER), "the server has stopped answering its readiness probe"),
+        (
+            pod().fetched().server(RUNNING, started=True, ready=True).condition("Ready", "False", lastTransitionTime=LATER),
+            "the server answers, but its node may be out of reach",
+        ),
+        (
+            pod().fetched().server(RUNNING, started=True, ready=True).container("containerStatuses", "proxy", RUNNING, ready=False),
+            "container proxy is not ready",
+        ),
+    ],
+)  # fmt: skip
+def test_unhealthy(built: PodJson, told: str) -> None:
+    found = built.project()
+    assert (found.state, found.reason, found.message, found.failed) == (PodState.UNHEALTHY, Reason.UNHEALTHY, told, False)
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        ({"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}, "Evicted: The node was low on resource: memory."),
+        ({"phase": "Failed", "reason": "UnexpectedAdmissionError"}, "UnexpectedAdmissionError"),
+        ({"phase": "Succeeded"}, "the pod has ended"),
+    ],
+)
+def test_evicted(status: dict[str, str], told: str) -> None:
+    built = serving(ready=True)
+    built.body["status"] |= status
+    found = built.project()
+    # The Deployment has replaced it: nothing that stops a roll-out.
+    assert (found.state, found.reason, found.message, found.failed) == (PodState.FAILED, Reason.EVICTED, told, False)
+
+
+def test_messages_are_one_line_and_bounded() -> None:
+    found = starting(BACK_OFF, ended(1, "Error", "Failed to start server. Error: a\x00\x1bb" + "x" * 10**6)).project()
+    assert len(found.message) <= MESSAGE_LENGTH
+    assert found.message.isprintable()
+    assert found.message.endswith("…")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=10,
+)
+FIELDS = st.sampled_from(["metadata", "spec", "status", "conditions", "initContainerStatuses", "containerStatuses", "state", "waiting", "terminated", "lastState", "name", "reason", "message", "type", "labels", "containers", "exitCode", "started", "phase"])  # fmt: skip
+SHAPES = st.recursive(
+    JSON | st.sampled_from(["fetch", "server", "CrashLoopBackOff", "Ready", "PodScheduled", "Failed"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner, max_size=5),
+    max_leaves=30,
+)
+
+
+@given(st.dictionaries(FIELDS, SHAPES, max_size=5))
+def test_no_shape_of_json_is_too_odd(body: dict[str, Any]) -> None:
+    found = project(body)
+    assert len(found.message) <= MESSAGE_LENGTH
