@@ -48,13 +48,20 @@ def run(*arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
 class Server:
     """A running server process on loopback. Its output goes to a file."""
 
-    def __init__(self, log: Path, *arguments: str, **extra: str) -> None:
+    def __init__(self, log: Path, *arguments: str, user: int | None = None, **extra: str) -> None:
         self.port, self.rest_port = free_port(), free_port()
         self.log = log
         command = [sys.executable, "-m", "model_server", f"--port={self.port}", f"--rest_api_port={self.rest_port}"]
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                [*command, *arguments], env=environment(**extra), stdout=output, stderr=subprocess.STDOUT, cwd="/"
+                [*command, *arguments],
+                env=environment(**extra),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd="/",
+                user=user,
+                group=user,
+                extra_groups=[] if user else None,
             )
         self._channel: Any = None
 
@@ -175,8 +182,8 @@ def array_of(message: Any) -> np.ndarray[Any, Any]:
 
 
 @contextlib.contextmanager
-def serving(log: Path, *arguments: str, **extra: str) -> Iterator[Server]:
-    server = Server(log, *arguments, **extra)
+def serving(log: Path, *arguments: str, user: int | None = None, **extra: str) -> Iterator[Server]:
+    server = Server(log, *arguments, user=user, **extra)
     try:
         yield server.wait_ready()
     finally:

@@ -34,6 +34,7 @@ from model_server.textproto import TextError
 DRAIN_SECONDS = 25.0
 DRAIN_VARIABLE = "MODEL_SERVER_DRAIN_SECONDS"
 _FAILURE = 255
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 #: What gRPC needs to cancel calls whose grace is over.
 _CANCEL_SECONDS = 2.0
 _log = logging.getLogger(__name__)
@@ -61,28 +62,34 @@ def main(arguments: Sequence[str]) -> None:
 
 
 class Stop:
-    """Remembers that the process was told to end. While models are loading that means at once; a second signal always does."""
+    """Waits for the signal to end. While models are loading it ends the process at once, and so does a second one.
+
+    The signals are blocked in all threads and fetched by one of its own: a Python signal handler would run inside whatever
+    the main thread is doing, a lock it holds included.
+    """
 
     def __init__(self) -> None:
         self._event = threading.Event()
         self._serving = False
 
     def install(self) -> None:
-        """Listen to SIGTERM and SIGINT."""
-        signal.signal(signal.SIGTERM, self._told)
-        signal.signal(signal.SIGINT, self._told)
+        """Listen to SIGTERM and SIGINT. Threads that exist already must block them (see `__main__`)."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        threading.Thread(target=self._listen, name="signals", daemon=True).start()
 
     def wait(self) -> None:
         """From now on a signal means a drain; block until one comes."""
         self._serving = True
         self._event.wait()
 
-    def _told(self, number: int, _frame: object) -> None:
-        if not self._serving:
-            os._exit(0)
-        if self._event.is_set():
-            os._exit(128 + number)
-        self._event.set()
+    def _listen(self) -> None:
+        while True:
+            number = signal.sigwait(_SIGNALS)
+            if not self._serving:
+                _exit(0)
+            if self._event.is_set():
+                _exit(128 + number)
+            self._event.set()
 
 
 def drain_seconds(environment: Mapping[str, str]) -> float:

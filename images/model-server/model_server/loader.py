@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from model_server import config as configuration
-from model_server import warmup
+from model_server import completeness, warmup
 from model_server.batching import Batcher, BatchScheduler
 from model_server.capi import Session, TensorFlow
 from model_server.errors import Code, ServingError
@@ -59,6 +59,7 @@ class Loader:
         return servable
 
     def _session(self, path: str) -> Session:
+        completeness.check(path)
         started = time.monotonic()
         outcome = "fail"
         try:

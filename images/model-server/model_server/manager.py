@@ -235,6 +235,9 @@ class Manager:
                 # Out of the wanted set and back again means: try once more.
                 model.set_state(version, State.END)
             gone = [version for version in model.loaded if version not in numbers]
+            if numbers and not numbers & set(model.loaded):
+                # None of the wanted ones could be loaded: what is there goes on serving.
+                gone = []
         for version in gone:
             self._unload(model, version)
 
