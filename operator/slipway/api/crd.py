@@ -1,7 +1,7 @@
 """Writes the CustomResourceDefinition: pydantic's JSON schema becomes the structural schema that the API server wants.
 
-Beside the flow: nothing imports this at runtime. `python -m slipway.api.crd` prints the manifest, `--output FILE` writes
-it and `--check FILE` fails when the file is out of date. PyYAML is a development dependency and is imported late.
+Beside the flow: nothing imports this at runtime. `python -m slipway.api.crd` writes the manifest into crds/, `--check`
+fails when the file there is out of date. PyYAML is a development dependency and is imported late.
 """
 
 import argparse
@@ -25,6 +25,9 @@ from slipway.api.spec import ModelDeploymentSpec
 from slipway.api.status import ModelDeploymentStatus
 
 Schema = dict[str, Any]
+
+ROOT = Path(__file__).parents[3]
+FILE = ROOT / "crds" / f"{GROUP}_{PLURAL}.yaml"
 
 DESCRIPTION = (
     "A TensorFlow model in service: where it comes from, which server runs it, on how many pods, and how a change "
@@ -231,29 +234,26 @@ def manifest() -> str:
     return header + "---\n" + to_yaml(definition())
 
 
-def write_or_check(text: str, arguments: Sequence[str] | None, what: str) -> int:
-    """Run the command line that all generators share: print, `--output FILE` or `--check FILE`; return the exit status."""
+def write_or_check(text: str, file: Path, arguments: Sequence[str] | None, what: str) -> int:
+    """Run the command line that the generators share: write the file, or compare it; return the exit status."""
     parser = argparse.ArgumentParser(description=f"Generate {what}.")
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument("--output", type=Path, metavar="FILE", help="write it there instead of printing it")
-    where.add_argument("--check", type=Path, metavar="FILE", help="fail when FILE is not what would be written")
+    parser.add_argument("--output", type=Path, metavar="FILE", default=file, help="which file; default: %(default)s")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail when the file is out of date")
     options = parser.parse_args(arguments)
+    path: Path = options.output
+    if path.is_file() and path.read_text(encoding="utf-8") == text:
+        return 0
     if options.check:
-        if options.check.is_file() and options.check.read_text(encoding="utf-8") == text:
-            return 0
-        print(f"{options.check} is out of date: run `make generate` and commit the result", file=sys.stderr)
+        print(f"{path} is out of date: run `make generate` and commit the result", file=sys.stderr)
         return 1
-    if options.output:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(text, encoding="utf-8")
-    else:
-        sys.stdout.write(text)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
     return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    return write_or_check(manifest(), arguments, "the CustomResourceDefinition of ModelDeployments")
+    return write_or_check(manifest(), FILE, arguments, "the CustomResourceDefinition of ModelDeployments")
 
 
 if __name__ == "__main__":
