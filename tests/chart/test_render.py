@@ -2,6 +2,7 @@
 
 import pytest
 
+from slipway import settings
 from tests.chart.conftest import NAMESPACE, VALUES, Render
 
 DIGEST = "sha256:" + "0" * 64
@@ -178,3 +179,17 @@ def test_numbers_stay_numbers(render: Render) -> None:
     """Helm reads numbers as floats and would write 86400 as 86400, but 1000000 as 1e+06."""
     args = render("default", "resyncSeconds=86400", "workers=256").operator()["args"]
     assert {"--resync-seconds=86400", "--workers=256"} <= set(args)
+
+
+@pytest.mark.parametrize("values", VALUES)
+def test_the_operator_understands_its_arguments(render: Render, values: str) -> None:
+    chosen = settings.parse(render(values).operator()["args"], {})
+    assert chosen.lease_namespace in (NAMESPACE, "elsewhere")
+    assert chosen.leader_elect == (values != "bare")
+    assert chosen.namespaces == (("team-a", "team-b") if values == "namespaced" else ())
+    assert (chosen.metrics_address.port, chosen.health_address.port) == (8080, 8081)
+
+
+def test_defaults_are_the_operators_own(render: Render) -> None:
+    """Who runs the operator by hand and who installs the chart get the same."""
+    assert settings.parse(render().operator()["args"], {}) == settings.parse([], {})

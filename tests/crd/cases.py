@@ -257,5 +257,21 @@ GOOD = {
         serviceAccountName="reader",
         imagePullSecrets=[{"name": "registry"}],
     ),
+    # As much as the bounds allow: the cost of the rules must hold for that too.
+    "largest": body(
+        model={"uri": "https://host/" + "a" * 2035, "version": 9007199254740991, "digest": DIGEST},
+        runtime={
+            "image": "a" * 512,
+            "batching": {"maxBatchSize": 65536, "numBatchThreads": 1024},
+            "args": {f"flag_{'f' * 200}_{number}": "v" * 1024 for number in range(48)},
+        },
+        resources={"requests": {f"example.com/r{number}": "9" * 64 for number in range(8)}},
+        podTemplate={
+            "labels": {f"example.com/{'l' * 50}{number}": "v" * 63 for number in range(32)},
+            "annotations": {f"example.com/{'l' * 50}{number}": "v" * 4096 for number in range(32)},
+            "nodeSelector": {f"example.com/{'l' * 50}{number}": "v" * 63 for number in range(32)},
+            "tolerations": [{"key": f"example.com/{number}", "value": "v" * 63} for number in range(32)],
+        },
+    ),
     "roll-out": body(rollout={"strategy": "DrainFirst", "progressDeadline": "1h30m", "historyLimit": 3}),
 }
