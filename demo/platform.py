@@ -79,20 +79,47 @@ def install(client: Kubectl, console: Console, values: list[str]) -> None:
     """Install or upgrade the chart in a namespace that enforces the restricted standard, and wait until it runs.
 
     Raises:
-        DemoError: helm failed.
+        DemoError: helm failed, or the operator does not become ready.
     """
     client.apply(manifests.namespace(OPERATOR_NAMESPACE))
+    _finish_interrupted(client)
     flags = [f"--set={value}" for value in values]
-    argv: list[str | Path] = [tool("helm"), "upgrade", "--install", RELEASE, CHART, f"--namespace={OPERATOR_NAMESPACE}"]
-    said = read([*argv, f"--kubeconfig={client.kubeconfig}", "--wait", "--timeout=5m", "--output=json", *flags], 400)
+    # Without --wait: an interrupted wait would leave the release locked.
+    said = _helm(client, "upgrade", "--install", RELEASE, str(CHART), "--output=json", *flags)
     release = json.loads(said[said.index("{") :])
-    console.detail(
-        f"chart {release['chart']['metadata']['version']}, release {release['version']}, {release['info']['status']}"
-    )
+    console.detail(f"chart {release['chart']['metadata']['version']}, release {release['version']}")
+    system = client.within(OPERATOR_NAMESPACE)
+    for deployment in system.items("deployments", OPERATOR_SELECTOR):
+        name = f"deployment/{deployment['metadata']['name']}"
+        try:
+            console.detail(system.run("rollout", "status", name, "--timeout=120s", timeout=130).stdout)
+        except DemoError as error:
+            raise DemoError(f"{error}\n{_operator_words(system)}") from None
+
+
+def _finish_interrupted(client: Kubectl) -> None:
+    """Go back from an upgrade, or drop an install, that was cut off: helm refuses to work on a release in between."""
+    listed = json.loads(_helm(client, "list", f"--filter=^{RELEASE}$", "--output=json"))
+    state = str(listed[0]["status"]) if listed else ""
+    if state == "pending-install":
+        _helm(client, "uninstall", RELEASE)
+    elif state.startswith("pending"):
+        _helm(client, "rollback", RELEASE)
+
+
+def _helm(client: Kubectl, *arguments: str) -> str:
+    flags = [f"--namespace={OPERATOR_NAMESPACE}", f"--kubeconfig={client.kubeconfig}"]
+    return read([tool("helm"), *arguments, *flags])
+
+
+def _operator_words(system: Kubectl) -> str:
+    """Return what the operator's pods and their logs say."""
+    said = [system.run("get", "pods", f"--selector={OPERATOR_SELECTOR}").stdout]
+    said += [system.run("logs", f"--selector={OPERATOR_SELECTOR}", "--tail=10", "--prefix").stdout]
+    return "".join(said)
 
 
 def uninstall(client: Kubectl) -> None:
     """Remove the chart and its namespace; ModelDeployments elsewhere stay, as the chart keeps their definition."""
-    read([tool("helm"), "uninstall", RELEASE, f"--namespace={OPERATOR_NAMESPACE}", f"--kubeconfig={client.kubeconfig}",
-          "--ignore-not-found", "--wait"])  # fmt: skip
+    _helm(client, "uninstall", RELEASE, "--ignore-not-found", "--wait")
     client.run("delete", "namespace", OPERATOR_NAMESPACE, "--ignore-not-found", timeout=180)
