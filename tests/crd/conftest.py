@@ -43,7 +43,7 @@ def bare_kubectl(plane: ControlPlane) -> Kubectl:
 @pytest.fixture(scope="session")
 def kubectl(plane: ControlPlane, bare_kubectl: Kubectl) -> Kubectl:
     """The same, with the CRD established."""
-    bare_kubectl("apply", "--filename", str(CRD))
+    assert bare_kubectl("apply", "--filename", str(CRD)).stderr == ""  # no warning of a pattern, a rule or a default
     # Not `kubectl wait`: it fails on an object that has no conditions yet. `kubectl explain` reads the second one.
     for path in (COLLECTION, "/openapi/v3/apis/serving.slipway.dev/v1alpha1"):
         deadline = time.monotonic() + 30
