@@ -38,12 +38,23 @@ def ensure(name: str, root: Path = ROOT) -> None:
     """Makes the cluster's group in every hierarchy."""
     if is_v2(root):
         for controller in _V2:
-            (root / "cgroup.subtree_control").write_text(f"+{controller}")
+            _delegate(root / "cgroup.subtree_control", controller)
     for folder in _folders(name, root):
         folder.mkdir(exist_ok=True)
         for setting in ("cpuset.cpus", "cpuset.mems"):  # v1 leaves them empty, and an empty set can run nothing
             if (folder.parent / setting).exists() and not (folder / setting).read_text().strip():
                 (folder / setting).write_text((folder.parent / setting).read_text())
+
+
+def _delegate(control: Path, controller: str) -> None:
+    try:
+        control.write_text(f"+{controller}")
+    except OSError as error:
+        raise ClusterError(
+            f"the control group controller {controller} cannot be used below {control.parent}: {error.strerror}",
+            "Inside a container, run it with `--privileged --cgroupns=private` and an init that moves processes out of "
+            "the topmost group.",
+        ) from error
 
 
 def processes(name: str, root: Path = ROOT) -> set[int]:

@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command: Command = options.run
     try:
         return command(options)
-    except ClusterError as error:
+    except (ClusterError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

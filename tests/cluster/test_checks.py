@@ -99,6 +99,14 @@ def test_packages_are_installed_only_when_asked(monkeypatch: pytest.MonkeyPatch)
     assert "install --yes" in ran[0]
 
 
+def test_a_controller_that_may_not_be_handed_down(tmp_path: Path) -> None:
+    """As in a container whose topmost group holds processes: the kernel answers EBUSY."""
+    (tmp_path / "cgroup.controllers").write_text("cpuset cpu memory pids\n")
+    (tmp_path / "cgroup.subtree_control").mkdir()
+    with pytest.raises(ClusterError, match=r"controller cpu cannot be used(.|\n)*--cgroupns=private"):
+        cgroups.ensure("one", tmp_path)
+
+
 def test_a_group_is_made_in_every_hierarchy_and_may_run_something(tmp_path: Path) -> None:
     for name in ("cpu", "cpuset", "unified"):
         (tmp_path / name).mkdir()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster import binaries, controlplane
+from cluster import binaries, cli, controlplane
 from cluster.controlplane import ControlPlane, Nodes, Options
 from cluster.errors import ClusterError
 from cluster.nodes import node_object
@@ -88,6 +88,29 @@ def test_a_stopped_server_refuses_until_it_is_started(plane: ControlPlane) -> No
         plane.stop_apiserver()
     plane.start_apiserver()
     assert listens("127.0.0.1", port)
+
+
+def test_a_named_context_is_used_copied_and_forgotten(
+    plane: ControlPlane, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(plane.kubeconfig()))
+    monkeypatch.setenv("SLIPWAY_STATE", str(tmp_path))
+    assert cli.main(["up", "--context", "slipway-plane"]) == 0
+    own = Path(capsys.readouterr().out.strip().removeprefix("export KUBECONFIG="))
+    assert "node-0" in kubectl(own, "get", "nodes")
+    assert cli.main(["status"]) == 0
+    assert "node-2" in capsys.readouterr().out
+    assert cli.main(["gpu", "node-1", "--count", "4"]) == 0
+    capacity = "--output=jsonpath={.status.capacity.nvidia\\.com/gpu}"
+    assert kubectl(own, "get", "node", "node-1", capacity) == "4"
+    assert cli.main(["gpu", "node-1", "--off"]) == 0
+    assert kubectl(own, "get", "node", "node-1", capacity) == ""
+    assert cli.main(["up", "--context", "production"]) == 1
+    assert cli.main(["gpu"]) == 1
+    assert "the cluster has 3 nodes" in capsys.readouterr().err
+    assert cli.main(["down"]) == 0
+    assert not own.exists()
+    assert "node-0" in kubectl(plane.kubeconfig(), "get", "nodes")
 
 
 def test_without_an_audit_log_asking_for_it_is_an_error_and_nothing_is_left() -> None:
