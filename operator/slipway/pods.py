@@ -9,9 +9,8 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from slipway import names
+from slipway import loose, names
 from slipway.api import PodState, Reason
 from slipway.observed import Manifest, Pod
 
@@ -79,14 +78,14 @@ def project(body: Manifest) -> Pod:
     fetched = _fetched(facts.fetch)
     version, digest = fetched.get("version"), fetched.get("digest")
     return Pod(
-        name=_text(facts.metadata.get("name")),
+        name=loose.text(facts.metadata.get("name")),
         revision=names.revision_number(body),
         state=finding.state,
         reason=finding.reason,
         message=one_line(finding.message, MESSAGE_LENGTH),
         failed=finding.failed,
-        restarts=_count(facts.server.get("restartCount")),
-        model_version=version if isinstance(version, int) and not isinstance(version, bool) else None,
+        restarts=loose.number(facts.server.get("restartCount")) or 0,
+        model_version=loose.number(version),
         digest=digest if isinstance(digest, str) else None,
     )
 
@@ -99,12 +98,12 @@ def one_line(text: str, length: int) -> str:
 
 
 def _facts(body: Manifest) -> _Facts:
-    status = _mapping(body.get("status"))
+    status = loose.mapping(body.get("status"))
     init = _by_name(status.get("initContainerStatuses"))
     containers = _by_name(status.get("containerStatuses"))
     return _Facts(
-        metadata=_mapping(body.get("metadata")),
-        spec=_mapping(body.get("spec")),
+        metadata=loose.mapping(body.get("metadata")),
+        spec=loose.mapping(body.get("spec")),
         status=status,
         conditions=_by_name(status.get("conditions"), "type"),
         init=init,
@@ -122,9 +121,9 @@ def _terminating(facts: _Facts) -> _Finding | None:
 
 
 def _ended(facts: _Facts) -> _Finding | None:
-    if _text(facts.status.get("phase")) not in {"Failed", "Succeeded"}:
+    if loose.text(facts.status.get("phase")) not in {"Failed", "Succeeded"}:
         return None
-    reason, words = _text(facts.status.get("reason")), _text(facts.status.get("message"))
+    reason, words = loose.text(facts.status.get("reason")), loose.text(facts.status.get("message"))
     # Not `failed`: the Deployment has already replaced it.
     said = ": ".join(filter(None, (reason or "the pod has ended", words)))
     return _Finding(PodState.FAILED, Reason.EVICTED, said)
@@ -134,32 +133,32 @@ def _not_scheduled(facts: _Facts) -> _Finding | None:
     condition = facts.conditions.get("PodScheduled", {})
     if condition.get("status") != "False":
         return None
-    words = _text(condition.get("message")).partition(" preemption:")[0]
+    words = loose.text(condition.get("message")).partition(" preemption:")[0]
     if claim := _CLAIM.search(words):
         said = f'PersistentVolumeClaim "{claim[1]}" does not exist in this namespace'
         return _Finding(PodState.UNSCHEDULABLE, Reason.VOLUME_NOT_FOUND, said, failed=True)
     if any(f"Insufficient {resource}" in words for resource in _extended_resources(facts.spec)):
         return _Finding(PodState.UNSCHEDULABLE, Reason.GPU_UNAVAILABLE, f"no GPU is free: {words}")
-    product = _mapping(facts.spec.get("nodeSelector")).get(PRODUCT_LABEL)
+    product = loose.mapping(facts.spec.get("nodeSelector")).get(PRODUCT_LABEL)
     if product and "didn't match Pod's node affinity/selector" in words:
         said = f"no node has this GPU ({PRODUCT_LABEL}={product}): {words}"
         return _Finding(PodState.UNSCHEDULABLE, Reason.GPU_UNAVAILABLE, said, failed=True)
-    return _Finding(PodState.UNSCHEDULABLE, Reason.UNSCHEDULABLE, words or _text(condition.get("reason")))
+    return _Finding(PodState.UNSCHEDULABLE, Reason.UNSCHEDULABLE, words or loose.text(condition.get("reason")))
 
 
 def _image_missing(facts: _Facts) -> _Finding | None:
     for _, status, waiting in _waiting(facts):
-        if _text(waiting.get("reason")) in _IMAGE_REASONS:
-            cause = _NOISE.sub("", _text(waiting.get("message"))) or _text(waiting.get("reason"))
-            said = f'image "{_text(status.get("image"))}" cannot be pulled: {cause}'
+        if loose.text(waiting.get("reason")) in _IMAGE_REASONS:
+            cause = _NOISE.sub("", loose.text(waiting.get("message"))) or loose.text(waiting.get("reason"))
+            said = f'image "{loose.text(status.get("image"))}" cannot be pulled: {cause}'
             return _Finding(PodState.FAILED, Reason.IMAGE_PULL_FAILED, said, failed=True)
     return None
 
 
 def _not_created(facts: _Facts) -> _Finding | None:
     for name, _, waiting in _waiting(facts):
-        if _text(waiting.get("reason")) in _CONFIG_REASONS:
-            said = f"container {name} cannot be started: {_text(waiting.get('message')) or waiting['reason']}"
+        if loose.text(waiting.get("reason")) in _CONFIG_REASONS:
+            said = f"container {name} cannot be started: {loose.text(waiting.get('message')) or waiting['reason']}"
             return _Finding(PodState.FAILED, Reason.CONTAINER_CONFIG_FAILED, said, failed=True)
     return None
 
@@ -171,9 +170,9 @@ def _fetch_failed(facts: _Facts) -> _Finding | None:
     if ended.get("reason") == _OUT_OF_MEMORY:
         return _out_of_memory("fetching the model")
     said = _json(ended.get("message"))
-    reason, words = _text(said.get("reason")), _text(said.get("message"))
+    reason, words = loose.text(said.get("reason")), loose.text(said.get("message"))
     if not words:
-        words = _text(ended.get("message")) or f"fetch ended with exit code {ended.get('exitCode')}"
+        words = loose.text(ended.get("message")) or f"fetch ended with exit code {ended.get('exitCode')}"
     message = f"{reason}: {words}" if reason else words
     return _Finding(PodState.FAILED, Reason.FETCH_FAILED, message, failed=reason not in _PASSING)
 
@@ -188,7 +187,7 @@ def _init_failed(facts: _Facts) -> _Finding | None:
 
 
 def _fetching(facts: _Facts) -> _Finding | None:
-    if "running" in _mapping(facts.fetch.get("state")):
+    if "running" in loose.mapping(facts.fetch.get("state")):
         return _Finding(PodState.FETCHING)
     return None if _exit_code(facts.fetch) == 0 else _Finding(PodState.PENDING)
 
@@ -199,7 +198,7 @@ def _server_failed(facts: _Facts) -> _Finding | None:
         return None
     if ended.get("reason") == _OUT_OF_MEMORY:
         return _out_of_memory("loading or serving the model")
-    words = _text(ended.get("message"))
+    words = loose.text(ended.get("message"))
     if load := _LOAD_ERROR.search(words):
         said = load[0].removeprefix(_LOAD_ERROR_TEXT)
         return _Finding(
@@ -220,8 +219,8 @@ def _unhealthy(facts: _Facts) -> _Finding | None:
         others = ", ".join(name for name, status in facts.containers.items() if not status.get("ready"))
         said = f"container {others} is not ready" if others else "the server answers, but its node may be out of reach"
         return _Finding(PodState.UNHEALTHY, Reason.UNHEALTHY, said)
-    since = _text(_mapping(_mapping(facts.server.get("state")).get("running")).get("startedAt"))
-    changed = _text(facts.conditions.get("Ready", {}).get("lastTransitionTime"))
+    since = loose.text(loose.mapping(loose.mapping(facts.server.get("state")).get("running")).get("startedAt"))
+    changed = loose.text(facts.conditions.get("Ready", {}).get("lastTransitionTime"))
     if not since or changed <= since:  # RFC 3339 in UTC sorts by time; Ready has been False since before the start
         return None
     said = "the server has stopped answering its readiness probe"
@@ -256,8 +255,8 @@ def _out_of_memory(doing: str) -> _Finding:
 def _how(ended: Manifest) -> str:
     """Say how a container ended, in its own last words where there are any."""
     code = ended.get("exitCode")
-    killed = f" ({_text(ended.get('reason'))}, killed)" if code == _KILLED else ""
-    words = _text(ended.get("message")).strip()
+    killed = f" ({loose.text(ended.get('reason'))}, killed)" if code == _KILLED else ""
+    words = loose.text(ended.get("message")).strip()
     # The end of a log says more than its beginning.
     return f"ended with exit code {code}{killed}" + (f": {words[-MESSAGE_LENGTH // 2 :]}" if words else "")
 
@@ -269,57 +268,49 @@ def _failure(status: Manifest, *, may_end: bool) -> Manifest | None:
         status: of the container.
         may_end: exit code 0 is success, as for an init container.
     """
-    state = _mapping(status.get("state"))
-    ended = _mapping(state.get("terminated")) or _mapping(_mapping(status.get("lastState")).get("terminated"))
+    state = loose.mapping(status.get("state"))
+    ended = loose.mapping(state.get("terminated")) or loose.mapping(
+        loose.mapping(status.get("lastState")).get("terminated")
+    )
     if not ended or (may_end and (ended.get("exitCode") == 0 or _exit_code(status) == 0)):
         return None
     # The node came back: nobody knows how it ended, and it is no fault of the container.
-    return None if "terminated" not in state and _text(ended.get("reason")) in _NODE_LOST else ended
+    return None if "terminated" not in state and loose.text(ended.get("reason")) in _NODE_LOST else ended
 
 
 def _exit_code(status: Manifest) -> object:
-    return _mapping(_mapping(status.get("state")).get("terminated")).get("exitCode")
+    return loose.mapping(loose.mapping(status.get("state")).get("terminated")).get("exitCode")
 
 
 def _fetched(status: Manifest) -> Manifest:
-    ended = _mapping(_mapping(status.get("state")).get("terminated"))
+    ended = loose.mapping(loose.mapping(status.get("state")).get("terminated"))
     return _json(ended.get("message")) if ended.get("exitCode") == 0 else {}
 
 
 def _waiting(facts: _Facts) -> Iterator[tuple[str, Manifest, Manifest]]:
     for group in (facts.init, facts.containers):
         for name, status in group.items():
-            if waiting := _mapping(_mapping(status.get("state")).get("waiting")):
+            if waiting := loose.mapping(loose.mapping(status.get("state")).get("waiting")):
                 yield name, status, waiting
 
 
 def _extended_resources(spec: Manifest) -> Iterator[str]:
     containers = spec.get("containers")
     for container in containers if isinstance(containers, list) else ():
-        limits = _mapping(_mapping(_mapping(container).get("resources")).get("limits"))
+        limits = loose.mapping(loose.mapping(loose.mapping(container).get("resources")).get("limits"))
         yield from (resource for resource in limits if "/" in resource)
 
 
 def _by_name(items: object, label: str = "name") -> dict[str, Manifest]:
     return {
-        _text(item.get(label)): item for item in (items if isinstance(items, list) else ()) if isinstance(item, dict)
+        loose.text(item.get(label)): item
+        for item in (items if isinstance(items, list) else ())
+        if isinstance(item, dict)
     }
 
 
 def _json(text: object) -> Manifest:
     try:
-        return _mapping(json.loads(text)) if isinstance(text, str) else {}
+        return loose.mapping(json.loads(text)) if isinstance(text, str) else {}
     except (ValueError, RecursionError):
         return {}
-
-
-def _mapping(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _count(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from slipway import names, quantities
+from slipway import loose, names, quantities
 from slipway.api import ModelDeploymentSpec
 from slipway.observed import Manifest, Pod, Ref
 from slipway.runtimes import Images
@@ -39,17 +39,17 @@ class Record:
     @property
     def spec(self) -> Manifest:
         """The part of the spec that it was made from."""
-        return _mapping(self.data.get("spec"))
+        return loose.mapping(self.data.get("spec"))
 
     @property
     def template(self) -> Manifest:
         """The pod template that it was rendered to."""
-        return _mapping(self.data.get("template"))
+        return loose.mapping(self.data.get("template"))
 
     @property
     def image(self) -> str:
         """The image of its server."""
-        return str(_mapping(self.data.get("images")).get("server", ""))
+        return str(loose.mapping(self.data.get("images")).get("server", ""))
 
 
 def part(spec: ModelDeploymentSpec) -> Manifest:
@@ -103,7 +103,7 @@ def same(recorded: Manifest, wanted: Manifest) -> bool:
 
 def images_of(template: object) -> Images | None:
     """Return the images in a pod template, or None if it is not one of Slipway's."""
-    spec = _mapping(_mapping(template).get("spec"))
+    spec = loose.mapping(loose.mapping(template).get("spec"))
     fetch = _container(spec.get("initContainers"), names.FETCH_CONTAINER)
     server = _container(spec.get("containers"), names.SERVER_CONTAINER)
     image, tools, policy = server.get("image"), fetch.get("image"), server.get("imagePullPolicy")
@@ -152,7 +152,3 @@ def _container(containers: object, name: str) -> Mapping[str, Any]:
         if isinstance(container, dict) and container.get("name") == name:
             return container
     return {}
-
-
-def _mapping(value: object) -> Manifest:
-    return value if isinstance(value, dict) else {}

@@ -1,0 +1,446 @@
+"""What the status says, by situation; when it changes, and what is told besides."""
+
+import json
+from typing import Any
+
+import pytest
+
+from slipway import status
+from slipway.api import ModelDeploymentStatus, PodState, Reason
+from slipway.observed import Failure, Manifest, Pod, Ref
+from slipway.status import MOST_PODS
+from tests.unit.builders import Model, World, a_pod, condition, in_trouble, served
+
+
+def facts(told: Manifest) -> dict[str, tuple[str, str]]:
+    return {item["type"]: (item["status"], item["reason"]) for item in told["conditions"]}
+
+
+def valid(told: Manifest) -> None:
+    """The status is what the CRD describes, written as its types write it."""
+    typed = ModelDeploymentStatus.model_validate(told)
+    assert typed.model_dump(mode="json", by_alias=True, exclude_none=True) == told
+
+
+def rolling(model: Model | None = None, **numbers: int) -> World:
+    """Revision 1 serves, revision 2 is on its way."""
+    world = served(model or Model().replicas(2))
+    world.change(model={"uri": "pvc://models/better"}).settle()
+    generation = world.deployment["metadata"]["generation"]
+    world.numbers(**({"observedGeneration": generation, "replicas": 3, "updatedReplicas": 1, "readyReplicas": 2} | numbers))
+    return world
+
+
+def with_pods(world: World, *pods: Pod) -> World:
+    world.pods = pods
+    return world
+
+
+OVERDUE = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
+
+
+def overdue(world: World) -> World:
+    world.deployment["status"]["conditions"][1] = OVERDUE
+    return world
+
+
+# The good way
+
+
+def test_a_first_creation() -> None:
+    world = World(Model())
+    before = world.say()
+    valid(before)
+    assert facts(before) == {
+        "Ready": ("False", "RollingOut"),
+        "Available": ("False", "NotAvailable"),
+        "Progressing": ("True", "RollingOut"),
+    }
+    assert before["history"][0] | {"time": None} == {
+        "revision": 1,
+        "uri": "pvc://models/digits",
+        "image": "tensorflow/serving:2.20.0",
+        "verdict": "Progressing",
+        "reason": "",
+        "message": "",
+        "time": None,
+    }
+    world.settle()
+    world.roll_out(ready=False)
+    assert facts(world.say()) == facts(before)
+    world.roll_out()
+    after = world.say()
+    valid(after)
+    assert facts(after) == {
+        "Ready": ("True", "Ready"),
+        "Available": ("True", "Available"),
+        "Progressing": ("False", "Complete"),
+    }
+    assert (after["revision"], after["modelVersion"], after["digest"]) == (1, 3, "sha256:" + "a" * 64)
+    assert (after["replicas"], after["readyReplicas"], after["updatedReplicas"]) == (1, 1, 1)
+    assert after["history"][0]["verdict"] == "Ready"
+    assert status.events({}, before) == status.events(before, after) == ()
+
+
+def test_endpoints_and_selector() -> None:
+    told = served(Model()).say()
+    assert told["endpoints"] == {
+        "grpc": "digits.team-a.svc:8500",
+        "rest": "http://digits.team-a.svc:8501/v1/models/digits",
+        "headless": "dns:///digits-headless.team-a.svc:8500",
+    }
+    assert told["selector"] == "serving.slipway.dev/name=digits"
+
+
+def test_nothing_happens_and_nothing_changes() -> None:
+    world = served(Model().replicas(2))
+    first = world.say()
+    world.pods = world.pods[::-1]
+    assert world.later(10**6).say() == first
+
+
+def test_a_transition_time_moves_only_when_its_condition_flips() -> None:
+    world = served(Model())
+    first = {item["type"]: item["lastTransitionTime"] for item in world.say()["conditions"]}
+    world.later().change(rollout={"historyLimit": 3})  # another generation, the same answers
+    told = world.say()
+    assert {item["type"]: item["lastTransitionTime"] for item in told["conditions"]} == first
+    assert {item["observedGeneration"] for item in told["conditions"]} == {2} == {told["observedGeneration"]}
+    world.later().numbers(readyReplicas=0, availableReplicas=0)
+    now = {item["type"]: item["lastTransitionTime"] for item in world.say()["conditions"]}
+    assert now["Ready"] == "2026-11-22T08:02:00Z" != first["Ready"]
+    assert now["Available"] == first["Available"]  # the Deployment still calls itself available
+
+
+# Ready
+
+
+def test_ready_is_never_true_for_an_older_generation() -> None:
+    world = served(Model())
+    world.deployment["metadata"]["generation"] += 1  # applied, and the Deployment controller has yet to look
+    assert facts(world.say())["Ready"] == ("False", "Scaling")
+    world.change(model={"uri": "pvc://models/better"})
+    told = world.say()  # decided, not applied yet
+    assert facts(told)["Ready"] == ("False", "RollingOut")
+    assert (told["revision"], told["observedGeneration"]) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        {"replicas": 3},  # an old pod remains
+        {"updatedReplicas": 1},
+        {"readyReplicas": 1},
+        {"availableReplicas": 1},
+        {"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1},
+    ],
+)
+def test_ready_needs_every_pod(numbers: dict[str, int]) -> None:
+    assert facts(served(Model().replicas(2)).numbers(**numbers).say())["Ready"][0] == "False"
+
+
+def test_scaled_to_zero() -> None:
+    world = served(Model().replicas(0))
+    told = world.say()
+    valid(told)
+    assert facts(told) == {
+        "Ready": ("True", "ScaledToZero"),
+        "Available": ("True", "ScaledToZero"),
+        "Progressing": ("False", "Complete"),
+    }
+    assert told["pods"] == []
+
+
+def test_the_digest_is_remembered_when_no_pod_is_there_to_tell_it() -> None:
+    world = served(Model())
+    world.change(replicas=0).settle()
+    world.roll_out()
+    assert world.say()["digest"] == "sha256:" + "a" * 64
+
+
+def test_scaling() -> None:
+    world = served(Model().replicas(1))
+    world.change(replicas=3).settle()
+    world.numbers(observedGeneration=world.deployment["metadata"]["generation"], replicas=3, updatedReplicas=3)
+    told = world.say()
+    assert (facts(told)["Ready"], facts(told)["Progressing"]) == (("False", "Scaling"), ("True", "Scaling"))
+    assert condition(told, "Ready")[2] == "Revision 1: 3 of 3 pods there, 1 ready"
+    assert told["history"][0]["verdict"] == "Ready"
+
+
+def test_a_roll_out_counts_its_pods() -> None:
+    told = rolling().say()
+    assert condition(told, "Progressing") == (
+        "True",
+        "RollingOut",
+        "Revision 2: 1 of 2 pods there, 2 ready, 2 of an older revision",
+    )
+    assert facts(told)["Available"] == ("True", "Available")
+    assert [(entry["revision"], entry["verdict"]) for entry in told["history"]] == [(2, "Progressing"), (1, "Ready")]
+
+
+def test_draining_first() -> None:
+    world = rolling(Model().gpu().replicas(1), replicas=2)
+    waits = a_pod("new", 2, PodState.UNSCHEDULABLE, reason=Reason.GPU_UNAVAILABLE, message="no GPU is free: 0/1")
+    with_pods(world, a_pod("old", 1), waits)
+    old = world.body["status"]
+    told = world.say()
+    assert condition(told, "Progressing")[:2] == ("True", "DrainingFirst")
+    assert condition(told, "Ready")[:2] == ("False", "GpuUnavailable")
+    assert "DrainFirst" not in condition(told, "Ready")[2]  # it is done already
+    assert [(event.type, event.reason) for event in status.events(old, told)] == [
+        ("Warning", "GpuUnavailable"),
+        ("Normal", "DrainingFirst"),
+    ]
+
+
+# Trouble
+
+
+@pytest.mark.parametrize(
+    ("reason", "advice"),
+    [
+        (Reason.VOLUME_NOT_FOUND, "correct spec.model.uri"),
+        (Reason.IMAGE_PULL_FAILED, "spec.podTemplate.imagePullSecrets"),
+        (Reason.CONTAINER_CONFIG_FAILED, ""),
+        (Reason.FETCH_FAILED, ""),
+        (Reason.LOAD_FAILED, "kubectl logs -n team-a new -c server --previous"),
+        (Reason.OUT_OF_MEMORY, "raise spec.resources.limits.memory"),
+        (Reason.CRASH_LOOP, "kubectl logs -n team-a new -c server --previous"),
+    ],
+)
+def test_a_new_revision_fails_while_the_old_one_serves(reason: Reason, advice: str) -> None:
+    world = with_pods(rolling(), a_pod("old", 1), in_trouble(reason, "its own words", name="new", revision=2))
+    told = world.say()
+    valid(told)
+    assert condition(told, "Ready")[:2] == ("False", str(reason))
+    assert condition(told, "Ready")[2].startswith("Pod new: its own words")
+    assert advice in condition(told, "Ready")[2]
+    assert condition(told, "Available")[:2] == ("True", "Available")
+    assert condition(told, "Progressing")[:2] == ("False", str(reason))
+    assert told["history"][0] | {"time": ""} == told["history"][0] | {
+        "verdict": "Failed",
+        "reason": str(reason),
+        "message": condition(told, "Ready")[2],
+        "time": "",
+    }
+    assert told["history"][1]["verdict"] == "Ready"
+    assert told["pods"][0]["name"] == "new"
+
+
+@pytest.mark.parametrize("reason", [Reason.UNSCHEDULABLE, Reason.GPU_UNAVAILABLE, Reason.FETCH_FAILED, Reason.UNHEALTHY])
+def test_trouble_that_may_pass_does_not_end_the_roll_out(reason: Reason) -> None:
+    pod = a_pod("new", 2, PodState.UNSCHEDULABLE, reason=reason, message="words")
+    told = with_pods(rolling(), a_pod("old", 1), pod).say()
+    assert condition(told, "Ready")[:2] == ("False", str(reason))
+    assert condition(told, "Progressing")[:2] == ("True", "RollingOut")
+    assert told["history"][0]["verdict"] == "Progressing"
+
+
+def test_trouble_that_has_not_passed_in_time() -> None:
+    pod = a_pod("new", 2, PodState.UNSCHEDULABLE, reason=Reason.UNSCHEDULABLE, message="0/3 nodes")
+    told = with_pods(overdue(rolling()), pod).say()
+    assert condition(told, "Progressing")[:2] == ("False", "Unschedulable")
+    assert told["history"][0]["verdict"] == "Failed"
+
+
+def test_no_progress_and_nobody_says_why() -> None:
+    told = overdue(rolling()).say()
+    assert facts(told)["Ready"] == facts(told)["Progressing"] == ("False", "ProgressDeadlineExceeded")
+    assert "spec.rollout.progressDeadline" in condition(told, "Ready")[2]
+    assert told["history"][0]["verdict"] == "Failed"
+
+
+def test_trouble_of_an_old_pod_is_not_that_of_the_new_revision() -> None:
+    told = with_pods(rolling(), in_trouble(Reason.CRASH_LOOP, name="old", revision=1)).say()
+    assert facts(told)["Ready"] == ("False", "RollingOut")
+    assert told["pods"][0]["reason"] == "CrashLoop"
+
+
+def test_an_evicted_pod_is_listed_and_troubles_nobody() -> None:
+    world = served(Model())
+    world.pods = (*world.pods, in_trouble(Reason.EVICTED, failed=False, name="evicted"))
+    assert facts(world.say())["Ready"] == ("True", "Ready")
+    assert world.say()["pods"][0] | {"message": ""} == {
+        "name": "evicted",
+        "revision": 1,
+        "state": "Failed",
+        "reason": "Evicted",
+        "message": "",
+        "restarts": 0,
+    }
+
+
+def test_the_worst_pod_speaks() -> None:
+    passing = a_pod("a", 2, PodState.UNSCHEDULABLE, reason=Reason.UNSCHEDULABLE, message="waits")
+    told = with_pods(rolling(), passing, in_trouble(Reason.LOAD_FAILED, "broken", name="z", revision=2)).say()
+    assert condition(told, "Ready")[1] == "LoadFailed"
+    assert [pod["name"] for pod in told["pods"]] == ["z", "a"]
+
+
+def test_a_gpu_that_is_not_free_comes_with_what_can_be_done() -> None:
+    world = rolling(Model().gpu().rollout(strategy="Surge").replicas(1), replicas=2)
+    waits = a_pod("new", 2, PodState.UNSCHEDULABLE, reason=Reason.GPU_UNAVAILABLE, message="no GPU is free: 0/1")
+    told = with_pods(world, a_pod("old", 1), waits).say()
+    assert "spec.rollout.strategy: DrainFirst" in condition(told, "Ready")[2]
+
+
+@pytest.mark.parametrize(
+    "fields", [{"model": {"uri": "ftp://x"}, "replicas": "two"}, {"runtime": {"args": {"no_such": "1"}}}]
+)
+def test_an_invalid_spec(fields: dict[str, Any]) -> None:
+    world = served(Model())
+    before = world.say()
+    told = world.change(**fields).say()
+    valid(told)
+    ready = condition(told, "Ready")
+    assert ready[:2] == ("False", "InvalidSpec" if "model" in fields else "UnknownFlag")
+    assert all(f"spec.{field}" in ready[2] for field in fields)
+    assert facts(told)["Available"] == ("True", "Available")
+    assert facts(told)["Progressing"][0] == "False"
+    assert told["observedGeneration"] == 2
+    for field in ("revision", "modelVersion", "digest", "endpoints", "history", "readyReplicas", "pods"):
+        assert told[field] == before[field]  # what is served goes on
+    assert [event.type for event in status.events(before, told)] == ["Warning"]
+
+
+def test_an_invalid_spec_from_the_start() -> None:
+    told = World(Model(uri="ftp://x")).say()
+    valid(told)
+    assert facts(told) == {
+        "Ready": ("False", "InvalidSpec"),
+        "Available": ("False", "NotAvailable"),
+        "Progressing": ("False", "InvalidSpec"),
+    }
+    assert "revision" not in told
+    assert "endpoints" not in told
+
+
+def test_a_refused_apply() -> None:
+    world = World(Model())
+    world.failures = (Failure(Ref("Deployment", "digits"), Reason.QUOTA_EXCEEDED, "exceeded quota: small"),)
+    told = world.say()
+    assert condition(told, "Ready") == ("False", "QuotaExceeded", "Deployment digits could not be applied: exceeded quota: small")
+    assert told["history"][0]["verdict"] == "Progressing"
+
+
+def test_a_name_conflict() -> None:
+    world = World(Model())
+    world.children[Ref("Deployment", "digits")] = {"kind": "Deployment", "metadata": {"name": "digits", "uid": "x"}}
+    assert facts(world.say())["Ready"] == ("False", "NameConflict")
+
+
+# History
+
+
+def test_verdicts_are_carried_over() -> None:
+    world = with_pods(rolling(), in_trouble(Reason.LOAD_FAILED, "broken", name="new", revision=2))
+    failed = world.say()["history"][0]
+    world.later().change(model={"uri": "pvc://models/third"}).settle()
+    told = world.say()
+    assert [(entry["revision"], entry["verdict"]) for entry in told["history"]] == [
+        (3, "Progressing"),
+        (2, "Failed"),
+        (1, "Ready"),
+    ]
+    assert told["history"][1] == failed
+    world.later().change(model={"uri": "pvc://models/fourth"}).settle()
+    assert [entry["verdict"] for entry in world.say()["history"]] == ["Progressing", "Superseded", "Failed", "Ready"]
+
+
+def test_a_revision_that_failed_at_first_and_came_up_at_last() -> None:
+    world = with_pods(rolling(), in_trouble(Reason.FETCH_FAILED, name="new", revision=2))
+    assert world.say()["history"][0]["verdict"] == "Failed"
+    world.pods = (a_pod("new", 2, PodState.LOADING),)
+    assert world.say()["history"][0]["verdict"] == "Failed"  # until it is Ready
+    world.later().roll_out()
+    entry = world.say()["history"][0]
+    assert (entry["verdict"], entry["reason"], entry["time"]) == ("Ready", "", "2026-11-22T08:01:00Z")
+
+
+def test_once_ready_stays_ready() -> None:
+    world = served(Model())
+    world.numbers(readyReplicas=0, availableReplicas=0)
+    world.pods = (in_trouble(Reason.OUT_OF_MEMORY),)
+    told = world.say()
+    assert (facts(told)["Ready"][1], told["history"][0]["verdict"]) == ("OutOfMemory", "Ready")
+
+
+def test_history_is_as_long_as_the_limit_says() -> None:
+    world = served(Model().rollout(historyLimit=2))
+    for number in range(2, 5):
+        world.change(model={"uri": f"pvc://models/{number}"}).settle()
+        world.roll_out()
+        planned = world.decide()
+        told = world.say(planned)
+        for action in planned.actions:
+            world.act(action)
+        assert world.say() == told  # what is about to go is not told any more
+    assert [entry["revision"] for entry in told["history"]] == [4, 3]
+
+
+# Events and urgency
+
+
+def test_the_end_of_trouble_is_told() -> None:
+    world = with_pods(rolling(), in_trouble(Reason.FETCH_FAILED, name="new", revision=2))
+    trouble = world.say()
+    world.roll_out()
+    well = world.say()
+    assert [(event.type, event.reason) for event in status.events(trouble, well)] == [("Normal", "Ready")]
+    assert status.events(trouble, trouble) == ()
+
+
+def test_a_roll_out_that_goes_well_is_not_told() -> None:
+    world = rolling()
+    steps = [world.body["status"], world.say(), world.roll_out().say()]
+    assert [status.events(*pair) for pair in zip(steps, steps[1:], strict=False)] == [(), ()]
+
+
+def test_what_may_wait_and_what_may_not() -> None:
+    world = World(Model().replicas(2))
+    world.settle()
+    first = world.say()
+    world.roll_out(ready=False)
+    second = world.say()
+    assert second != first
+    assert not status.urgent(first, second)  # pods have come: may be merged with what follows
+    assert status.urgent({}, first)
+    world.pods = (in_trouble(Reason.IMAGE_PULL_FAILED), *world.pods[1:])
+    assert status.urgent(second, world.say())
+    world.roll_out()
+    assert status.urgent(second, third := world.say())
+    world.change(rollout={"historyLimit": 3})
+    assert status.urgent(third, world.say())
+
+
+def test_counts_alone_may_wait() -> None:
+    told = served(Model()).say()
+    other = json.loads(json.dumps(told)) | {"readyReplicas": 7}
+    assert not status.urgent(told, other)
+
+
+# Bounds
+
+
+def test_at_most_fifty_pods_and_those_in_trouble_first() -> None:
+    world = served(Model())
+    world.pods = tuple(a_pod(f"p{index:03}") for index in range(200)) + (in_trouble(Reason.UNHEALTHY, name="z"),)
+    told = world.say()
+    valid(told)
+    assert len(told["pods"]) == MOST_PODS
+    assert [pod["name"] for pod in told["pods"][:2]] == ["z", "p000"]
+
+
+def test_words_are_bounded() -> None:
+    world = with_pods(rolling(), in_trouble(Reason.LOAD_FAILED, "x" * 10**6, name="new", revision=2))
+    told = world.say()
+    valid(told)
+    assert len(json.dumps(told)) < 20_000
+
+
+def test_nothing_is_said_of_what_is_gone() -> None:
+    from slipway.observed import Observed, Plan  # noqa: PLC0415
+
+    world = World(Model())
+    assert status.compute(world.key, Observed(None), Plan(), (), world.now) == {}
