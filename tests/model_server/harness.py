@@ -42,7 +42,9 @@ def environment(**extra: str) -> dict[str, str]:
 def run(*arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
     """A server that is expected to end by itself."""
     command = [sys.executable, "-m", "model_server", *arguments]
-    return subprocess.run(command, env=environment(**extra), capture_output=True, text=True, timeout=120, cwd="/")
+    return subprocess.run(
+        command, env=environment(**extra), capture_output=True, text=True, timeout=120, cwd="/", check=False
+    )
 
 
 class Server:
@@ -153,7 +155,9 @@ def predict_request(model: str, inputs: dict[str, Any], signature: str = "", **s
         request.model_spec.version_label = spec["label"]
     request.output_filter.extend(spec.get("output_filter", ()))
     for name, value in inputs.items():
-        request.inputs[name].CopyFrom(value if hasattr(value, "dtype") and hasattr(value, "tensor_shape") else proto(value))
+        request.inputs[name].CopyFrom(
+            value if hasattr(value, "dtype") and hasattr(value, "tensor_shape") else proto(value)
+        )
     return request
 
 

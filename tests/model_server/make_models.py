@@ -17,9 +17,12 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
+# fmt: off
 IDENTITY_TYPES = (
-    "float32 float64 float16 bfloat16 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool string complex64 complex128"
-).split()
+    "float32", "float64", "float16", "bfloat16", "complex64", "complex128", "bool", "string",
+    "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
+)
+# fmt: on
 
 
 def half_plus_two(directory: Path) -> None:
@@ -93,9 +96,7 @@ def kitchen(directory: Path) -> None:
     signatures = {
         "serving_default": module.half.get_concrete_function(vector),
         "text": module.text.get_concrete_function(spec([None], tf.string, name="s")),
-        "pair": module.pair.get_concrete_function(
-            spec([None], tf.float32, name="a"), spec([None], tf.int64, name="b")
-        ),
+        "pair": module.pair.get_concrete_function(spec([None], tf.float32, name="a"), spec([None], tf.int64, name="b")),
         "matrix": module.matrix.get_concrete_function(spec([None, 3], tf.float32, name="x")),
         "total": module.total.get_concrete_function(vector),
         "ragged": module.ragged.get_concrete_function(vector),
@@ -112,7 +113,11 @@ def digits(directory: Path) -> None:
     """A small Keras model, exported as Keras 3 exports it."""
     keras.utils.set_random_seed(7)
     model = keras.Sequential(
-        [keras.layers.Input((8, 8, 1), name="image"), keras.layers.Flatten(), keras.layers.Dense(10, activation="softmax")]
+        [
+            keras.layers.Input((8, 8, 1), name="image"),
+            keras.layers.Flatten(),
+            keras.layers.Dense(10, activation="softmax"),
+        ]
     )
     model.export(str(directory), verbose=False)
     np.save(directory.parent.parent / "digits_expected.npy", model(np.ones((2, 8, 8, 1), np.float32)).numpy())

@@ -96,7 +96,9 @@ def test_a_second_signal_ends_at_once(draining) -> None:
 
 
 def test_connections_are_renewed_by_their_age(draining) -> None:
-    server = draining("--grpc_channel_arguments=grpc.max_connection_age_ms=300,grpc.max_connection_age_grace_ms=60000,odd")
+    server = draining(
+        "--grpc_channel_arguments=grpc.max_connection_age_ms=300,grpc.max_connection_age_grace_ms=60000,odd"
+    )
     assert "'odd' has no '=' and is ignored" in server.output()
     seen = []
     server.channel.subscribe(seen.append)

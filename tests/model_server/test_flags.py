@@ -6,9 +6,9 @@ from dataclasses import fields
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from model_server import flags
 from model_server.options import Options, schedulable_cpus
-
 from tests.model_server.harness import run
 
 

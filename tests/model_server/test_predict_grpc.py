@@ -3,8 +3,8 @@
 import grpc
 import numpy as np
 import pytest
-from model_server import protos
 
+from model_server import protos
 from tests.model_server.harness import Server, array_of, predict_request, proto
 
 CODES = grpc.StatusCode
@@ -103,8 +103,8 @@ BAD = {
         "input size does not match signature: 2!=1 len({x,z}) != len({x}). Sent extra: {z}. Missing but required: {}."),
     "wrong name": (
         predict_request("half", {"z": [1.0]}), CODES.INVALID_ARGUMENT,
-        "Signature input alias: x(feed name: x:0) not found in request and no default value provided. "
-        "Inputs expected to be in the request {z}, or default input alias set: "),
+        ("Signature input alias: x(feed name: x:0) not found in request and no default value provided. "
+        "Inputs expected to be in the request {z}, or default input alias set: ")),
     "negative dimension": (negative_dimension(), CODES.INVALID_ARGUMENT, "tensor parsing error: x"),
     "huge shape": (huge_shape(), CODES.INVALID_ARGUMENT, "tensor parsing error: x"),
     "wrong content size": (

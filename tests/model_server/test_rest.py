@@ -29,7 +29,9 @@ def test_row_format_nests_lists_on_one_line(server: Server) -> None:
 
 def test_columnar_format_puts_each_value_on_a_line(server: Server) -> None:
     answer = server.post(HALF, {"inputs": [[1], [2]]})
-    expected = '{\n    "outputs": [\n        [\n            2.5\n        ],\n        [\n            3.0\n        ]\n    ]\n}'
+    expected = (
+        '{\n    "outputs": [\n        [\n            2.5\n        ],\n        [\n            3.0\n        ]\n    ]\n}'
+    )
     assert answer.body.decode() == expected
 
 
@@ -137,18 +139,18 @@ BAD = [
     ('{"signature_name": 3, "instances": [[1.0]]}', 400, None),
     ('{"signature_name": "S", "instances": [[1.0]]}', 400, 'Serving signature name: "S" not found in signature def'),
     ('{"instances": [["a"]]}', 400,
-     "Failed to process element: 0 of 'instances' list. Error: INVALID_ARGUMENT: JSON Value: \"a\" Type: String is not of "
-     "expected type: float"),
+     ("Failed to process element: 0 of 'instances' list. Error: INVALID_ARGUMENT: JSON Value: \"a\" Type: String is not of "
+     "expected type: float")),
     ('{"instances": [[true]]}', 400,
-     "Failed to process element: 0 of 'instances' list. Error: INVALID_ARGUMENT: JSON Value: true Type: True is not of "
-     "expected type: float"),
+     ("Failed to process element: 0 of 'instances' list. Error: INVALID_ARGUMENT: JSON Value: true Type: True is not of "
+     "expected type: float")),
     ('{"instances": [[1.0], [1.0, 2.0]]}', 400,
      "Failed to process element: 1 of 'instances' list. Error: INVALID_ARGUMENT: Expecting tensor size: 1 but got: 2"),
     ('{"instances": [[1.0], [[1.0]]]}', 400,
      "Failed to process element: 1 of 'instances' list. Error: INVALID_ARGUMENT: Expecting shape [1] but got: [1,1]"),
     ('{"instances": [{"q": [1.0]}]}', 400,
-     "Failed to process element: 0 key: q of 'instances' list. Error: INVALID_ARGUMENT: JSON object: does not have named "
-     "input: q"),
+     ("Failed to process element: 0 key: q of 'instances' list. Error: INVALID_ARGUMENT: JSON object: does not have named "
+     "input: q")),
     ('{"inputs": {"q": [1.0]}}', 400, "Missing named input: x in 'inputs' object."),
     ('{"inputs": [[1.0], 2.0]}', 400,
      "JSON Value: 2.0 found at incorrect level: 2 in the JSON DOM. Expected at level: 2"),
@@ -178,19 +180,19 @@ def test_bad_bodies_are_refused_in_the_words_of_the_contract(
     ("document", "status", "message"),
     [
         ({"signature_name": "identity_int32", "instances": [1.5]}, 400,
-         "Failed to process element: 0 of 'instances' list. Error: INVALID_ARGUMENT: JSON Value: 1.5 Type: Number is not of "
-         "expected type: int32"),
+         ("Failed to process element: 0 of 'instances' list. Error: INVALID_ARGUMENT: JSON Value: 1.5 Type: Number is not of "
+         "expected type: int32")),
         ({"signature_name": "identity_int32", "instances": [2**31]}, 400, None),
         ({"signature_name": "identity_string", "instances": [{"b64": "!"}]}, 400,
          "Failed to process element: 0 of 'instances' list. Error: INVALID_ARGUMENT: Unable to base64 decode"),
         ({"signature_name": "identity_float16", "inputs": [1.0]}, 501,
          "Conversion of JSON Value: 1.0 to type: half"),
         ({"signature_name": "identity_float16", "instances": [1.0]}, 400,
-         "Failed to process element: 0 of 'instances' list. Error: UNIMPLEMENTED: Conversion of JSON Value: 1.0 to type: "
-         "half"),
+         ("Failed to process element: 0 of 'instances' list. Error: UNIMPLEMENTED: Conversion of JSON Value: 1.0 to type: "
+         "half")),
         ({"signature_name": "pair", "instances": [1.0]}, 400,
-         "instances is a plain list, but expecting list of objects as multiple input tensors required as per "
-         "tensorinfo_map"),
+         ("instances is a plain list, but expecting list of objects as multiple input tensors required as per "
+         "tensorinfo_map")),
         ({"signature_name": "pair", "instances": [{"a": 1.0}]}, 400, None),
         ({"signature_name": "total", "instances": [1.0, 2.0]}, 400, "Tensor name: total has no shape information "),
         ({"signature_name": "ragged", "instances": [1.0, 2.0]}, 400,

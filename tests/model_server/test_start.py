@@ -76,7 +76,9 @@ def test_a_new_version_replaces_the_old_one_and_a_broken_one_does_not(base: Path
         eventually(lambda: state(3) == 30)
         eventually(lambda: state(1) == 50)
         assert server.predict("m", {"x": [[2.0]]}).model_spec.version.value == 3
-        versions = [e.version for e in server.models.GetModelStatus(status_request("m"), timeout=10).model_version_status]
+        versions = [
+            e.version for e in server.models.GetModelStatus(status_request("m"), timeout=10).model_version_status
+        ]
         assert versions == [3, 2, 1]
 
 
@@ -136,8 +138,8 @@ def test_a_load_is_tried_again_as_often_as_told(base: Path) -> None:
         (["--port=0", "--model_base_path=/x"],
          "INVALID_ARGUMENT: At least one of server_options.grpc_port or server_options.grpc_socket_path must be set."),
         (["--model_base_path=/x", "--batching_parameters_file=/y"],
-         "INVALID_ARGUMENT: server_options.batching_parameters_file is set without setting "
-         "server_options.enable_batching to true."),
+         ("INVALID_ARGUMENT: server_options.batching_parameters_file is set without setting "
+         "server_options.enable_batching to true.")),
         (["--model_base_path=/x", "--use_alts_credentials", "--ssl_config_file=/y"],
          "INVALID_ARGUMENT: Either use_alts_credentials must be false or ssl_config_file must be empty."),
         (["--model_base_path=/nowhere", *ONCE],
@@ -155,17 +157,17 @@ def test_option_errors(arguments: list[str], text: str) -> None:
     ("content", "text"),
     [
         ("model_config_list {", "INVALID_ARGUMENT: Invalid protobuf file: '"),
-        ('model_config_list { config { name: "a" base_path: "/a" model_platform: "tensorflow" } '
-         'config { name: "a" base_path: "/b" model_platform: "tensorflow" } }',
+        (('model_config_list { config { name: "a" base_path: "/a" model_platform: "tensorflow" } '
+         'config { name: "a" base_path: "/b" model_platform: "tensorflow" } }'),
          "INVALID_ARGUMENT: Illegal to list model a multiple times in config list"),
         ('model_config_list { config { name: "a" base_path: "a" model_platform: "tensorflow" } }',
          "INVALID_ARGUMENT: Expected model a to have an absolute path or URI; got base_path()=a"),
         ('model_config_list { config { name: "a" base_path: "/a" } }',
          "INVALID_ARGUMENT: Illegal setting neither ModelServerConfig::model_type (deprecated) nor "),
-        ('model_config_list { config { name: "a" base_path: "/a" model_platform: "tensorflow" '
-         'version_labels { key: "l" value: 2 } } }',
-         "FAILED_PRECONDITION: Request to assign label to version 2 of model a, which is not currently available for "
-         "inference"),
+        (('model_config_list { config { name: "a" base_path: "/a" model_platform: "tensorflow" '
+         'version_labels { key: "l" value: 2 } } }'),
+         ("FAILED_PRECONDITION: Request to assign label to version 2 of model a, which is not currently available for "
+         "inference")),
     ],
 )  # fmt: skip
 def test_bad_model_configs(tmp_path: Path, content: str, text: str) -> None:

@@ -5,8 +5,8 @@ import json
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from model_server import protos
 
+from model_server import protos
 from tests.model_server.harness import Server
 
 AVAILABLE = 30
@@ -94,7 +94,11 @@ def test_metadata_over_rest_is_the_golden_document(server: Server) -> None:
             }
         },
     }
-    for path in ("/v1/models/half/metadata", "/v1/models/half/versions/1/metadata", "/v1/models/half/labels/stable/metadata"):
+    for path in (
+        "/v1/models/half/metadata",
+        "/v1/models/half/versions/1/metadata",
+        "/v1/models/half/labels/stable/metadata",
+    ):
         answer = server.http("GET", path)
         assert answer.status == 200
         assert json.loads(answer.body) == expected

@@ -12,26 +12,21 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from model_server import dtypes
+from model_server.batch_tensors import Feeds, Results, batch_size, concatenated, merge, round_up, split
 from model_server.config import BatchingConfig
 from model_server.errors import Code, ServingError, invalid_argument
 from model_server.metrics import Metrics
 from model_server.servable import Runner
 from model_server.tensors import HostTensor
 
-_Feeds = list[tuple[str, HostTensor]]
-_Results = dict[str, HostTensor]
-
 
 @dataclass(slots=True)
 class _Task:
-    feeds: _Feeds
+    feeds: Feeds
     size: int
     timeout_ms: int
     enqueued: float
-    result: "Future[_Results]" = field(default_factory=Future)
+    result: "Future[Results]" = field(default_factory=Future)
 
     @property
     def deadline(self) -> float:
@@ -54,7 +49,7 @@ class BatchQueue:
 
     def add(self, task: _Task) -> None:
         """Put a task into the open batch or a new one; UNAVAILABLE if the queue is full."""
-        limit = self._config.max_execution_batch_size
+        limit = execution_limit(self._config)
         batch = self._batches[-1] if self._batches else None
         if batch is None or batch.closed or batch.size + task.size > limit:
             if len(self._batches) >= self._config.max_enqueued_batches:
@@ -87,14 +82,14 @@ class BatchQueue:
         """Run a batch and settle its tasks. Never raises."""
         try:
             results = self._run(batch)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the waiting requests must be told
             for task in batch.tasks:
                 task.result.set_exception(error)
             return
         for task, result in zip(batch.tasks, results, strict=True):
             task.result.set_result(result)
 
-    def _run(self, batch: _Batch) -> list[_Results]:
+    def _run(self, batch: _Batch) -> list[Results]:
         now = time.monotonic()
         for task in batch.tasks:
             self._metrics.queuing_latency.observe((now - task.enqueued) * 1e6, self._config.thread_pool_name)
@@ -106,7 +101,9 @@ class BatchQueue:
         self._metrics.padding_size.observe(target - batch.size, str(target))
         self._metrics.processed_batch_size.observe(target)
         feeds = merge(
-            [task.feeds for task in batch.tasks], target - batch.size, self._config.pad_variable_length_inputs
+            [task.feeds for task in batch.tasks],
+            target - batch.size,
+            pad_variable=self._config.pad_variable_length_inputs,
         )
         self._metrics.wrapped_run_count.add()
         outputs = self._session.run(feeds, self._fetches, timeout_ms)
@@ -184,7 +181,7 @@ class Batcher:
         results = [task.result.result() for task in tasks]
         if len(results) == 1:
             return [results[0][name] for name in fetches]
-        return [_concatenated([result[name] for result in results]) for name in fetches]
+        return [concatenated([result[name] for result in results]) for name in fetches]
 
     def close(self) -> None:
         """Detach the queues and close the session."""
@@ -192,8 +189,8 @@ class Batcher:
             self._scheduler.detach(queue)
         self._session.close()
 
-    def _parts(self, feeds: _Feeds, size: int) -> list[_Feeds]:
-        step = self._config.max_execution_batch_size
+    def _parts(self, feeds: Feeds, size: int) -> list[Feeds]:
+        step = execution_limit(self._config)
         if not self._config.enable_large_batch_splitting or size <= step:
             return [feeds]
         return [
@@ -201,7 +198,7 @@ class Batcher:
             for start in range(0, size, step)
         ]
 
-    def _queue(self, feeds: _Feeds, fetches: Sequence[str]) -> BatchQueue:
+    def _queue(self, feeds: Feeds, fetches: Sequence[str]) -> BatchQueue:
         key = (tuple(name for name, _ in feeds), tuple(sorted(set(fetches))))
         with self._lock:
             queue = self._queues.get(key)
@@ -211,90 +208,6 @@ class Batcher:
             return queue
 
 
-def batch_size(feeds: Sequence[tuple[str, HostTensor]]) -> int:
-    """The common 0th dimension of all inputs."""
-    sizes = set()
-    for _, tensor in feeds:
-        if tensor.array.ndim == 0:
-            raise invalid_argument("Batching Run() input tensors must have at least one dimension")
-        sizes.add(tensor.array.shape[0])
-    if len(sizes) > 1:
-        raise invalid_argument("Batching Run() input tensors must have equal 0th-dimension size")
-    if not sizes:
-        raise invalid_argument("Batching session Run() must have at least one input tensor")
-    return int(sizes.pop())
-
-
-def round_up(size: int, allowed: Sequence[int]) -> int:
-    """The smallest allowed size that holds `size`; `size` itself where all are allowed."""
-    return next((limit for limit in allowed if limit >= size), size)
-
-
-def merge(parts: Sequence[_Feeds], padding_rows: int, pad_variable: bool) -> _Feeds:
-    """Concatenate inputs of the same name and repeat the last request's first row `padding_rows` times."""
-    merged: _Feeds = []
-    for position, (name, first) in enumerate(parts[0]):
-        tensors = [part[position][1] for part in parts]
-        if any(tensor.dtype != first.dtype for tensor in tensors):
-            raise invalid_argument(f"Tensors with name '{name}' from different tasks have different types")
-        arrays = [tensor.array for tensor in tensors]
-        if pad_variable:
-            arrays = _equal_shapes(arrays)
-        elif any(array.shape[1:] != arrays[0].shape[1:] for array in arrays):
-            raise ServingError(
-                Code.FAILED_PRECONDITION,
-                f"Tensors with name '{name}' from different tasks have different shapes and padding is turned off. "
-                "Set pad_variable_length_inputs to true, or ensure that all tensors with the same name have equal "
-                "dimensions starting with the first dim.",
-            )
-        if padding_rows and len(arrays[-1]):
-            arrays.append(np.repeat(arrays[-1][:1], padding_rows, axis=0))
-        merged.append((name, HostTensor(first.dtype, arrays[0] if len(arrays) == 1 else np.concatenate(arrays))))
-    return merged
-
-
-def split(outputs: _Results, sizes: Sequence[int], total: int) -> list[_Results]:
-    """Cut every output into the requests' shares; rows beyond them are padding."""
-    for tensor in outputs.values():
-        if tensor.array.ndim == 0:
-            raise ServingError(Code.FAILED_PRECONDITION, "Batched output tensor has 0 dimensions")
-        if tensor.array.shape[0] != total:
-            raise ServingError(
-                Code.FAILED_PRECONDITION,
-                "Batched output tensor's 0th dimension does not equal the sum of the 0th dimension sizes of the "
-                "input tensors",
-            )
-    shares: list[_Results] = []
-    start = 0
-    for size in sizes:
-        shares.append({n: HostTensor(t.dtype, t.array[start : start + size]) for n, t in outputs.items()})
-        start += size
-    return shares
-
-
-def _equal_shapes(
-    arrays: "list[np.ndarray[tuple[int, ...], np.dtype[np.generic]]]",
-) -> "list[np.ndarray[tuple[int, ...], np.dtype[np.generic]]]":
-    """Pad every dimension but the 0th to the largest, with each tensor's own first value, as the C++ server does."""
-    if len({array.ndim for array in arrays}) > 1:
-        raise invalid_argument("Tensors of one input in a batch have different numbers of dimensions")
-    largest = [max(array.shape[axis] for array in arrays) for axis in range(arrays[0].ndim)]
-    padded = []
-    for array in arrays:
-        shape = (array.shape[0], *largest[1:])
-        if shape == array.shape:
-            padded.append(array)
-            continue
-        if not array.size:
-            raise invalid_argument("Got empty tensor in batch of non-empty tensors.")
-        target = np.empty(shape, dtype=array.dtype)
-        target.fill(array.flat[0])
-        target[tuple(slice(size) for size in array.shape)] = array
-        padded.append(target)
-    return padded
-
-
-def _concatenated(parts: Sequence[HostTensor]) -> HostTensor:
-    dtype = parts[0].dtype
-    assert dtype in dtypes.STORAGE
-    return HostTensor(dtype, np.concatenate([part.array for part in parts]))
+def execution_limit(config: BatchingConfig) -> int:
+    """The largest batch that runs at once."""
+    return config.max_execution_batch_size if config.enable_large_batch_splitting else config.max_batch_size

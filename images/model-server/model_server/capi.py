@@ -186,7 +186,7 @@ class Session:
         """Load `export_dir`; `config` is a serialized ConfigProto. ServingError with TensorFlow's own words if it fails."""
         self._library = library
         self._call = library.call
-        self._outputs: dict[str, tuple[int, int]] = {}
+        self._outputs: dict[str, _Output] = {}
         self._graph = self._call["TF_NewGraph"]()
         try:
             self._session, self.signatures = self._load(export_dir, tags, config)
@@ -258,7 +258,7 @@ class Session:
         self._call["TF_DeleteGraph"](self._graph)
         self._call["TF_DeleteStatus"](status)
 
-    def _output(self, name: str) -> tuple[int, int]:
+    def _output(self, name: str) -> _Output:
         found = self._outputs.get(name)
         if found is None:
             operation_name, _, index = name.rpartition(":")
@@ -267,7 +267,7 @@ class Session:
             if not operation or number >= self._call["TF_OperationNumOutputs"](operation):
                 message = f"Tensor {name}, specified in either feed_devices or fetch_devices was not found in the Graph"
                 raise ServingError(Code.NOT_FOUND, message)
-            found = self._outputs[name] = (operation, number)
+            found = self._outputs[name] = _Output(operation, number)
         return found
 
 

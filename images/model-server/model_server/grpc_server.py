@@ -40,7 +40,7 @@ class GrpcServer:
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_Prediction(core), self._server)
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(_Models(core), self._server)
         self._health: Any = None
-        names = REFLECTED
+        names: tuple[str, ...] = REFLECTED
         if options.enable_grpc_healthcheck_service:
             self._health = health.HealthServicer()
             health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -118,10 +118,10 @@ def _answer(context: Any, action: Callable[[], Any]) -> Any:
         return action()
     except ServingError as error:
         problem = error
-    except Exception:
+    except Exception:  # noqa: BLE001 - logged, and hidden from the client
         _log.exception("a request failed unexpectedly")
         problem = ServingError(Code.INTERNAL, "Internal error; see the log of the server.")
-    context.abort(_STATUS_CODES[int(problem.code)], problem.grpc_message)
+    return context.abort(_STATUS_CODES[int(problem.code)], problem.grpc_message)
 
 
 def _timeout_ms(context: Any) -> int:
@@ -135,35 +135,35 @@ def _not_yet(context: Any, method: str) -> Any:
 
 
 class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):  # type: ignore[misc]
-    """tensorflow.serving.PredictionService."""
+    """tensorflow.serving.PredictionService; methods are named by the protocol."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
 
-    def Predict(self, request: Any, context: Any) -> Any:
+    def Predict(self, request: Any, context: Any) -> Any:  # noqa: N802
         return _answer(context, lambda: self._core.predict(request, _timeout_ms(context)))
 
-    def GetModelMetadata(self, request: Any, context: Any) -> Any:
+    def GetModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
         return _answer(context, lambda: self._core.model_metadata(request))
 
-    def Classify(self, request: Any, context: Any) -> Any:
+    def Classify(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
         _not_yet(context, "Classify")
 
-    def Regress(self, request: Any, context: Any) -> Any:
+    def Regress(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
         _not_yet(context, "Regress")
 
-    def MultiInference(self, request: Any, context: Any) -> Any:
+    def MultiInference(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
         _not_yet(context, "MultiInference")
 
 
 class _Models(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore[misc]
-    """tensorflow.serving.ModelService."""
+    """tensorflow.serving.ModelService; methods are named by the protocol."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
 
-    def GetModelStatus(self, request: Any, context: Any) -> Any:
+    def GetModelStatus(self, request: Any, context: Any) -> Any:  # noqa: N802
         return _answer(context, lambda: self._core.model_status(request))
 
-    def HandleReloadConfigRequest(self, request: Any, context: Any) -> Any:
+    def HandleReloadConfigRequest(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
         _not_yet(context, "HandleReloadConfigRequest")

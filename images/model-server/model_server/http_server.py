@@ -4,6 +4,7 @@ One thread per connection (keep-alive), bounded; requests being processed at the
 idle connections, lets requests finish and tells their clients to go.
 """
 
+import contextlib
 import logging
 import socket
 import socketserver
@@ -23,11 +24,13 @@ MAX_CONNECTIONS = 1024
 #: Seconds that a connection may be silent, between requests or within one.
 IDLE_SECONDS = 75
 _MAX_CHUNK_LINE = 1024
+_MAX_CHUNK_DIGITS = 8
+_MAX_LENGTH_DIGITS = 12
 _NOT_FOUND_PAGE = b"<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n</BODY></HTML>\n"
 _log = logging.getLogger(__name__)
 
 
-class BadRequest(Exception):
+class BadRequestError(Exception):
     """A request that is not proper HTTP; the connection ends after the answer."""
 
 
@@ -81,7 +84,7 @@ class RestServer(socketserver.ThreadingMixIn, HTTPServer):
                 self._changed.wait(remaining)
         return True
 
-    def verify_request(self, request: Any, client_address: Any) -> bool:
+    def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002 - socketserver's
         """Refuse a connection when there are too many."""
         with self._changed:
             if len(self._connections) >= MAX_CONNECTIONS:
@@ -96,14 +99,14 @@ class RestServer(socketserver.ThreadingMixIn, HTTPServer):
             self._changed.notify_all()
         super().shutdown_request(request)
 
-    def busy(self, connection: socket.socket, state: bool) -> None:
+    def busy(self, connection: socket.socket, *, state: bool) -> None:
         """Note that a connection starts or ends a request."""
         with self._changed:
             if connection in self._connections:
                 self._connections[connection] = state
             self._changed.notify_all()
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - socketserver's
         """A broken connection is the client's business."""
         _log.debug("connection from %s failed", client_address, exc_info=True)
 
@@ -116,12 +119,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def answer(self) -> None:
         """Read the request whole, answer it, keep the connection unless something is wrong with it."""
-        server = cast(RestServer, self.server)
-        server.busy(self.connection, True)
+        server = cast("RestServer", self.server)
+        server.busy(self.connection, state=True)
         try:
             try:
                 body = self._body()
-            except BadRequest as error:
+            except BadRequestError as error:
                 self.close_connection = True
                 reply = Reply(400, (("Content-Type", "text/plain"),), f"{error}\n".encode())
             else:
@@ -130,9 +133,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(reply, server)
             self.wfile.flush()
         finally:
-            server.busy(self.connection, False)
+            server.busy(self.connection, state=False)
 
-    do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_OPTIONS = do_PATCH = answer
+    do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_OPTIONS = do_PATCH = answer  # noqa: N815 - http.server's names
 
     def _reply(self, server: RestServer, body: bytes) -> Reply:
         path = self._path()
@@ -141,7 +144,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return Reply(200, (("Content-Type", "text/plain"),), server.metrics.text().encode())
             if path[:4].lower() == "/v1/":
                 return server.api.handle(self.command, path, body, self.headers.get("Origin", ""))
-        except Exception:
+        except Exception:  # noqa: BLE001 - logged, and hidden from the client
             _log.exception("a request failed unexpectedly")
             return Reply(500, (("Content-Type", "application/json"),), b'{\n    "error": "Internal error"\n}')
         return Reply(404, (("Content-Type", "text/html"),), _NOT_FOUND_PAGE)
@@ -170,7 +173,7 @@ class _Handler(BaseHTTPRequestHandler):
         lengths, encoding = self.headers.get_all("Content-Length", []), self.headers.get("Transfer-Encoding", "")
         if encoding:
             if lengths or encoding.strip().lower() != "chunked":
-                raise BadRequest("unsupported Transfer-Encoding")
+                raise BadRequestError("unsupported Transfer-Encoding")
             body = self._chunked()
         elif lengths:
             body = self._exactly(_length(lengths))
@@ -180,13 +183,13 @@ class _Handler(BaseHTTPRequestHandler):
         if kind in ("", "identity") or not body:
             return body
         if kind != "gzip":
-            raise BadRequest(f"unsupported Content-Encoding: {kind}")
+            raise BadRequestError(f"unsupported Content-Encoding: {kind}")
         return _gunzip(body)
 
     def _exactly(self, size: int) -> bytes:
         body = self.rfile.read(size)
         if len(body) < size:
-            raise BadRequest("the body ended early")
+            raise BadRequestError("the body ended early")
         return body
 
     def _chunked(self) -> bytes:
@@ -195,17 +198,22 @@ class _Handler(BaseHTTPRequestHandler):
         while True:
             line = self.rfile.readline(_MAX_CHUNK_LINE)
             text = line.partition(b";")[0].strip()
-            if not line.endswith(b"\n") or not text or text.strip(b"0123456789abcdefABCDEF") or len(text) > 8:
-                raise BadRequest("malformed chunk")
+            if (
+                not line.endswith(b"\n")
+                or not text
+                or text.strip(b"0123456789abcdefABCDEF")
+                or len(text) > _MAX_CHUNK_DIGITS
+            ):
+                raise BadRequestError("malformed chunk")
             size = int(text, 16)
             total += size
             if total > MAX_BODY_BYTES:
-                raise BadRequest("the body is too large")
+                raise BadRequestError("the body is too large")
             if size == 0:
                 break
             parts.append(self._exactly(size))
             if self.rfile.readline(_MAX_CHUNK_LINE).strip():
-                raise BadRequest("malformed chunk")
+                raise BadRequestError("malformed chunk")
         while self.rfile.readline(_MAX_CHUNK_LINE).strip():  # trailers
             pass
         return b"".join(parts)
@@ -214,16 +222,16 @@ class _Handler(BaseHTTPRequestHandler):
         """The Server header says what it is, not which Python runs it."""
         return "tensorflow_model_server"
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - http.server's name
         """Requests are not logged, as in the C++ server."""
 
 
 def _length(values: list[str]) -> int:
     text = values[0].strip()
-    if len(set(values)) > 1 or not (text.isascii() and text.isdigit()) or len(text) > 12:
-        raise BadRequest("malformed Content-Length")
+    if len(set(values)) > 1 or not (text.isascii() and text.isdigit()) or len(text) > _MAX_LENGTH_DIGITS:
+        raise BadRequestError("malformed Content-Length")
     if int(text) > MAX_BODY_BYTES:
-        raise BadRequest("the body is too large")
+        raise BadRequestError("the body is too large")
     return int(text)
 
 
@@ -232,16 +240,14 @@ def _gunzip(body: bytes) -> bytes:
     try:
         plain = decoder.decompress(body, MAX_UNCOMPRESSED_BYTES)
     except zlib.error as error:
-        raise BadRequest("the body is not gzip") from error
+        raise BadRequestError("the body is not gzip") from error
     if decoder.unconsumed_tail:
-        raise BadRequest("the body is too large after decompression")
+        raise BadRequestError("the body is too large after decompression")
     if not decoder.eof:
-        raise BadRequest("the gzip body ended early")
+        raise BadRequestError("the gzip body ended early")
     return plain
 
 
 def _shut(connection: socket.socket) -> None:
-    try:
+    with contextlib.suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass

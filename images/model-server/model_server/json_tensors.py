@@ -61,7 +61,7 @@ def to_tensor(flat: list[Any], shape: Sequence[int], dtype: int) -> HostTensor:
         return HostTensor(dtype, np.array(flat, dtype=np.float64 if flat else storage).astype(storage).reshape(shape))
 
 
-def tokens(tensor: HostTensor, as_bytes: bool, level: int) -> list[str]:
+def tokens(tensor: HostTensor, level: int, *, as_bytes: bool) -> list[str]:
     """The text of each element in row order; `level` is the depth at which a `{"b64": …}` object would stand."""
     dtype = tensor.dtype
     if dtype not in _WRITABLE:

@@ -83,13 +83,13 @@ def float_texts(values: np.ndarray[Any, Any]) -> list[str]:
     ]
 
 
-def array_text(tokens: Sequence[str], shape: Sequence[int], level: int, single_line: bool) -> str:
+def array_text(tokens: Sequence[str], shape: Sequence[int], level: int, *, single_line: bool) -> str:
     """Nested arrays of `shape` over the flat `tokens`; `level` is the depth of the outermost bracket."""
     if not shape:
         return tokens[0]
     parts = list(tokens)
     if math.prod(shape) == 0:
-        return _empty_text(shape, level, single_line)
+        return _empty_text(shape, level, single_line=single_line)
     for axis in range(len(shape) - 1, -1, -1):
         size, depth = shape[axis], level + axis
         if single_line:
@@ -159,11 +159,7 @@ def _parse_error(text: str) -> Exception:
 def _rapidjson_text(error: json.JSONDecodeError) -> str:
     if error.msg.startswith("Expecting ','"):
         inside_object = _innermost_bracket(error.doc, error.pos) == "{"
-        return (
-            "Missing a comma or } after an object member."
-            if inside_object
-            else ("Missing a comma or ] after an array element.")
-        )
+        return f"Missing a comma or {'} after an object member' if inside_object else '] after an array element'}."
     return next((text for start, text in _PARSER_TEXT if error.msg.startswith(start)), "Unspecific syntax error.")
 
 
@@ -171,10 +167,10 @@ def _innermost_bracket(text: str, end: int) -> str:
     """The bracket that is open at `end`, strings left out."""
     stack = []
     for match in re.finditer(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', text[:end]):
-        token = match.group()
-        if token in "[{":
-            stack.append(token)
-        elif token in "]}" and stack:
+        found = match.group()
+        if found in "[{":
+            stack.append(found)
+        elif found in "]}" and stack:
             stack.pop()
     return stack[-1] if stack else ""
 
@@ -185,10 +181,10 @@ def _decimal(number: float, text: str) -> str:
     return "NaN" if math.isnan(number) else ("Infinity" if number > 0 else "-Infinity")
 
 
-def _empty_text(shape: Sequence[int], level: int, single_line: bool) -> str:
+def _empty_text(shape: Sequence[int], level: int, *, single_line: bool) -> str:
     if shape[0] == 0:
         return "[]"
-    inner = _empty_text(shape[1:], level + 1, single_line)
+    inner = _empty_text(shape[1:], level + 1, single_line=single_line)
     if single_line:
         return "[" + ", ".join([inner] * shape[0]) + "]"
     return "[" + indented(level + 1) + ("," + indented(level + 1)).join([inner] * shape[0]) + indented(level) + "]"

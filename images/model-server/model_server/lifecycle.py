@@ -33,6 +33,7 @@ from model_server.textproto import TextError
 #: Seconds that running requests may take after SIGTERM, unless the environment says otherwise. Below Kubernetes' 30.
 DRAIN_SECONDS = 25.0
 DRAIN_VARIABLE = "MODEL_SERVER_DRAIN_SECONDS"
+_MAX_DRAIN_SECONDS = 86_400.0
 _FAILURE = 255
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 #: What gRPC needs to cancel calls whose grace is over.
@@ -98,7 +99,7 @@ def drain_seconds(environment: Mapping[str, str]) -> float:
         value = float(environment.get(DRAIN_VARIABLE, DRAIN_SECONDS))
     except ValueError:
         value = DRAIN_SECONDS
-    return value if 0 <= value < 1e6 else DRAIN_SECONDS
+    return value if 0 <= value <= _MAX_DRAIN_SECONDS else DRAIN_SECONDS
 
 
 def _serve(options: Options) -> int:
@@ -138,7 +139,9 @@ def _start(options: Options) -> _Running:
     for model in models:
         metrics.know_model(model.name)
     predictor = Predictor(
-        metrics, options.enable_signature_method_name_check, options.enable_serialization_as_tensor_content
+        metrics,
+        check_method_name=options.enable_signature_method_name_check,
+        as_tensor_content=options.enable_serialization_as_tensor_content,
     )
     loader = Loader(_tensorflow(options), settings, predictor, metrics)
     policy = LoadPolicy(
@@ -146,7 +149,7 @@ def _start(options: Options) -> _Running:
         retry_interval_seconds=options.load_retry_interval_micros / 1e6,
         poll_seconds=options.file_system_poll_wait_seconds,
     )
-    manager = Manager(models, loader, policy, options.allow_version_labels_for_unavailable_models)
+    manager = Manager(models, loader, policy, allow_early_labels=options.allow_version_labels_for_unavailable_models)
     manager.start()
     core = Core(manager, predictor, metrics)
     grpc = GrpcServer(core, options)
@@ -166,7 +169,7 @@ def _start_rest(core: Core, options: Options) -> RestServer | None:
         )
         return None
     metrics_path = config.monitoring_path(options)
-    api = RestApi(core, options.rest_api_timeout_in_ms, options.rest_api_enable_cors_support)
+    api = RestApi(core, options.rest_api_timeout_in_ms, cors=options.rest_api_enable_cors_support)
     workers = max(options.rest_api_num_threads, MINIMUM_WORKERS)
     try:
         server = RestServer(options.rest_api_port, api, core.metrics, metrics_path, workers)

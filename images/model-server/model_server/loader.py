@@ -1,13 +1,13 @@
 """From a version directory to a `Servable`: session, batcher, warm-up."""
 
 import logging
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
-from model_server import config as configuration
 from model_server import completeness, warmup
+from model_server import config as configuration
 from model_server.batching import Batcher, BatchScheduler
 from model_server.capi import Session, TensorFlow
 from model_server.errors import Code, ServingError
@@ -37,7 +37,7 @@ class Loader:
 
     def __init__(
         self, library: Callable[[], TensorFlow], settings: LoaderSettings, predictor: Predictor, metrics: Metrics
-    ):
+    ) -> None:
         self._library, self._settings = library, settings
         self._predictor, self._metrics = predictor, metrics
         self._scheduler: BatchScheduler | None = None
@@ -75,10 +75,10 @@ class Loader:
         if settings is None or self._scheduler is None:
             return session
         if self._settings.per_model_batching:
-            own = os.path.join(path, _PER_MODEL_BATCHING_FILE)
-            if not os.path.exists(own):
+            own = Path(path) / _PER_MODEL_BATCHING_FILE
+            if not own.exists():
                 return session
-            settings = configuration.read_batching(own)
+            settings = configuration.read_batching(str(own))
         _log.info("Wrapping session to perform batch processing")
         return Batcher(session, settings, self._scheduler, self._metrics)
 

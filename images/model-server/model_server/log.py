@@ -26,4 +26,6 @@ def set_up_logging() -> None:
     handler.setFormatter(_Formatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
+    # A client that sends garbage gets its status; its garbage must not fill the log with stack traces.
+    logging.getLogger("grpc._common").setLevel(logging.CRITICAL)
     root.setLevel(_LEVELS.get(os.environ.get("TF_CPP_MIN_LOG_LEVEL", "0"), logging.INFO))

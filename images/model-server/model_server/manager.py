@@ -6,7 +6,7 @@ old one is taken away. States are kept for GetModelStatus, those of versions tha
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
@@ -71,7 +71,7 @@ class Manager:
     """Owns the models. `start` returns when every model can be asked."""
 
     def __init__(
-        self, models: Sequence[ModelConfig], loader: Loader, policy: LoadPolicy, allow_early_labels: bool
+        self, models: Sequence[ModelConfig], loader: Loader, policy: LoadPolicy, *, allow_early_labels: bool
     ) -> None:
         self._models = {config.name: _Model(config) for config in models}
         self._loader, self._policy = loader, policy
@@ -194,7 +194,7 @@ class Manager:
             try:
                 servable, error = self._loader.load(name, version, directory.path), None
                 break
-            except Exception as problem:
+            except Exception as problem:  # noqa: BLE001 - any failure of a load becomes the version's state
                 error = describe(problem)
                 _log.error("Loading servable: {name: %s version: %d} failed: %s", name, version, error)
         with self._lock:
@@ -209,14 +209,14 @@ class Manager:
     def _poll_forever(self) -> None:
         while not self._stop.wait(self._policy.poll_seconds):
             for model in self._models.values():
-                self._guarded(lambda model=model: self._poll(model))  # type: ignore[misc]
+                self._poll_guarded(model)
 
-    def _guarded(self, action: Callable[[], None]) -> None:
+    def _poll_guarded(self, model: _Model) -> None:
         try:
-            action()
+            self._poll(model)
         except ServingError as error:
             _log.error("FileSystemStoragePathSource encountered a filesystem access error: %s", error.message)
-        except Exception:
+        except Exception:  # noqa: BLE001 - logged; polling must go on
             _log.exception("polling for new versions failed")
 
     def _poll(self, model: _Model) -> None:

@@ -26,7 +26,7 @@ _Decode = Callable[[Any], HostTensor]
 class Predictor:
     """Answers Predict on a version that the caller holds."""
 
-    def __init__(self, metrics: Metrics, check_method_name: bool, as_tensor_content: bool) -> None:
+    def __init__(self, metrics: Metrics, *, check_method_name: bool, as_tensor_content: bool) -> None:
         self._metrics = metrics
         self._check_method_name, self._as_tensor_content = check_method_name, as_tensor_content
 
@@ -39,7 +39,7 @@ class Predictor:
         response = predict_pb2.PredictResponse()
         fill_model_spec(response.model_spec, servable, signature_name)
         for alias, tensor in outputs.items():
-            response.outputs[alias].CopyFrom(tensors.to_proto(tensor, self._as_tensor_content))
+            response.outputs[alias].CopyFrom(tensors.to_proto(tensor, as_content=self._as_tensor_content))
         return response
 
     def run(

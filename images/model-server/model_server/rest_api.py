@@ -27,6 +27,7 @@ _CORS = (
 )
 _JSON = (("Content-Type", "application/json"),)
 _MAX_VERSION = 2**63
+_VERSION_DIGITS = 19
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class _Call:
 class RestApi:
     """Answers requests under /v1/."""
 
-    def __init__(self, core: Core, timeout_ms: int, cors: bool) -> None:
+    def __init__(self, core: Core, timeout_ms: int, *, cors: bool) -> None:
         self._core, self._timeout_ms = core, timeout_ms
         self._cors = _CORS if cors else ()
 
@@ -108,7 +109,7 @@ class RestApi:
             outputs = self._core.predictor.run(
                 servable, request.signature_name or DEFAULT_SIGNATURE, request.tensors, (), self._timeout_ms, _as_it_is
             )
-        return rest_json.predict_text(outputs, request.row_format)
+        return rest_json.predict_text(outputs, row_format=request.row_format)
 
     def _metadata(self, spec: Any) -> str:
         request = get_model_metadata_pb2.GetModelMetadataRequest(model_spec=spec, metadata_field=["signature_def"])
@@ -119,9 +120,8 @@ class RestApi:
 
 
 def _as_it_is(value: Any) -> HostTensor:
-    if not isinstance(value, HostTensor):
-        raise ValueError("not a tensor")
-    return value
+    tensor: HostTensor = value
+    return tensor
 
 
 def _check_origin(origin: str) -> None:
@@ -132,7 +132,7 @@ def _check_origin(origin: str) -> None:
 def _model_spec(model: str, version: str | None, label: str | None) -> Any:
     spec = model_pb2.ModelSpec(name=model)
     if version:
-        number = int(version) if len(version) < 20 else _MAX_VERSION
+        number = int(version) if len(version) <= _VERSION_DIGITS else _MAX_VERSION
         if number >= _MAX_VERSION:
             raise invalid_argument(f"Failed to convert version: {version} to numeric.")
         spec.version.value = number

@@ -41,13 +41,13 @@ def parse_predict(body: bytes, inputs_of: _InputsOf) -> PredictBody:
             raise _format_error(document, "Expecting 'instances' to be an list/array")
         if not instances:
             raise _format_error(document, "No values in 'instances' array")
-        return PredictBody(signature_name, True, _from_rows(instances, inputs))
+        return PredictBody(signature_name, row_format=True, tensors=_from_rows(instances, inputs))
     if "inputs" in document:
-        return PredictBody(signature_name, False, _from_columns(document["inputs"], inputs))
+        return PredictBody(signature_name, row_format=False, tensors=_from_columns(document["inputs"], inputs))
     raise invalid_argument("Missing 'inputs' or 'instances' key")
 
 
-def predict_text(outputs: Mapping[str, HostTensor], row_format: bool) -> str:
+def predict_text(outputs: Mapping[str, HostTensor], *, row_format: bool) -> str:
     """The response body."""
     if not outputs:
         raise invalid_argument("Cannot convert empty tensor map to JSON")
@@ -170,7 +170,7 @@ def _rows_text(outputs: Mapping[str, HostTensor]) -> str:
 def _row_texts(alias: str, tensor: HostTensor, rows: int, level: int) -> list[str]:
     """The text of each row; `level` is the depth at which it stands."""
     shape = tensor.array.shape[1:]
-    tokens = json_tensors.tokens(tensor, _as_bytes(alias, tensor), level + len(shape))
+    tokens = json_tensors.tokens(tensor, level + len(shape), as_bytes=_as_bytes(alias, tensor))
     size = len(tokens) // rows if rows else 0
     return [
         json_text.array_text(tokens[row * size : (row + 1) * size], shape, level, single_line=True)
@@ -190,7 +190,7 @@ def _columns_text(outputs: Mapping[str, HostTensor]) -> str:
 
 def _column_text(alias: str, tensor: HostTensor, level: int) -> str:
     shape = tensor.array.shape
-    tokens = json_tensors.tokens(tensor, _as_bytes(alias, tensor), level + len(shape))
+    tokens = json_tensors.tokens(tensor, level + len(shape), as_bytes=_as_bytes(alias, tensor))
     return json_text.array_text(tokens, shape, level, single_line=False)
 
 

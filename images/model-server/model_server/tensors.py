@@ -16,6 +16,9 @@ from model_server.protos import tensor_pb2
 
 #: No tensor of a request may take more bytes than a gRPC message can hold; a shape alone must not reserve memory.
 MAX_TENSOR_BYTES = 2**31 - 1
+#: What NumPy can hold; TensorFlow itself stops at 254.
+MAX_RANK = 64
+_MAX_VARINT_SHIFT = 28
 
 _PACKED_FIELD = {
     dtypes.FLOAT: 5,
@@ -61,7 +64,7 @@ def from_proto(proto: Any) -> HostTensor:
     return HostTensor(proto.dtype, flat.reshape(shape))
 
 
-def to_proto(tensor: HostTensor, as_content: bool = False) -> Any:
+def to_proto(tensor: HostTensor, *, as_content: bool = False) -> Any:
     """Encode as TensorProto: typed value fields, or `tensor_content` where that is asked for and possible."""
     proto = tensor_pb2.TensorProto(dtype=tensor.dtype)
     dims = proto.tensor_shape.dim
@@ -97,10 +100,8 @@ def _shape_of(proto: Any) -> tuple[int, ...]:
     if proto.tensor_shape.unknown_rank:
         raise ValueError("unknown rank")
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
-    if any(size < 0 for size in shape) or len(shape) > 254:
+    if any(size < 0 for size in shape) or len(shape) > MAX_RANK:
         raise ValueError("invalid shape")
-    if len(shape) > 64:
-        raise ValueError("more than 64 dimensions")
     return shape
 
 
@@ -144,7 +145,7 @@ def _fit(values: np.ndarray[Any, Any], count: int, storage: np.dtype[Any]) -> np
     if have:
         filled[have:] = values[-1]
     else:
-        filled[:] = b"" if storage == object else 0
+        filled[:] = b"" if storage.hasobject else 0
     return filled
 
 
@@ -160,13 +161,13 @@ def _decode_strings(content: bytes, count: int) -> np.ndarray[Any, Any]:
     for _ in range(count):
         shift = length = 0
         while True:
-            if position >= len(content) or shift > 35:
+            if position >= len(content) or shift > _MAX_VARINT_SHIFT:
                 raise ValueError("malformed string content")
             byte = content[position]
             position += 1
             length |= (byte & 0x7F) << shift
             shift += 7
-            if byte < 0x80:
+            if not byte & 0x80:
                 break
         lengths.append(length)
     if position + sum(lengths) != len(content):

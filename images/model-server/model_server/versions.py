@@ -1,7 +1,7 @@
 """Version directories: which ones are there, and which ones a policy wants."""
 
-import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from model_server.config import ModelConfig, VersionPolicy
 from model_server.errors import ServingError, invalid_argument
@@ -30,14 +30,14 @@ def parse_version(name: str) -> int | None:
 def find(model: ModelConfig) -> list[VersionDirectory]:
     """Directories that `model` should serve now, lowest version first; ServingError if its base path is not there."""
     try:
-        children = sorted(os.listdir(model.base_path))
+        children = sorted(child.name for child in Path(model.base_path).iterdir())
     except OSError as error:
         raise _no_base_path(model, error) from error
     present: dict[int, str] = {}
     for child in children:
         version = parse_version(child)
         if version is not None:
-            present[version] = os.path.join(model.base_path, child)
+            present[version] = str(Path(model.base_path) / child)
     return [VersionDirectory(version, present[version]) for version in sorted(wanted(model.policy, set(present)))]
 
 

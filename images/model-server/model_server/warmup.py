@@ -5,10 +5,10 @@ request fails the load, as in the C++ server: a model that cannot answer its own
 """
 
 import logging
-import os
 import struct
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import BinaryIO
 
 from model_server.errors import Code, ServingError, invalid_argument
@@ -17,16 +17,17 @@ from model_server.predict import Predictor
 from model_server.protos import prediction_log_pb2
 from model_server.servable import Servable
 
-REQUESTS_FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
+REQUESTS_FILE = "assets.extra/tf_serving_warmup_requests"
 MAX_RECORDS = 1000
 _MAX_RECORD_BYTES = 2**31
+_HEADER = struct.Struct("<QI")
 _log = logging.getLogger(__name__)
 
 
 def replay(path: str, servable: Servable, predictor: Predictor, iterations: int, metrics: Metrics) -> int:
     """Replay the records of the version at `path`, each `iterations` times (at least once); how many records there were."""
-    file = os.path.join(path, REQUESTS_FILE)
-    if not os.path.exists(file):
+    file = Path(path) / REQUESTS_FILE
+    if not file.exists():
         _log.info("No warmup data file found at %s", file)
         return 0
     started = time.monotonic()
@@ -48,7 +49,7 @@ def replay(path: str, servable: Servable, predictor: Predictor, iterations: int,
     return records
 
 
-def _replay_record(record: bytes, file: str, servable: Servable, predictor: Predictor, iterations: int) -> None:
+def _replay_record(record: bytes, file: Path, servable: Servable, predictor: Predictor, iterations: int) -> None:
     log = prediction_log_pb2.PredictionLog()
     try:
         log.ParseFromString(record)
@@ -64,11 +65,11 @@ def _replay_record(record: bytes, file: str, servable: Servable, predictor: Pred
         predictor.predict(servable, log.predict_log.request, 0)
 
 
-def read_records(file: str) -> Iterator[bytes]:
+def read_records(file: Path) -> Iterator[bytes]:
     """Records of a TFRecord file: length, checksum of the length, data, checksum of the data."""
-    with open(file, "rb") as stream:
+    with file.open("rb") as stream:
         position = 0
-        while header := stream.read(12):
+        while header := stream.read(_HEADER.size):
             length = _length(header, position)
             data = _read(stream, length, position)
             (expected,) = struct.unpack("<I", _read(stream, 4, position))
@@ -79,9 +80,9 @@ def read_records(file: str) -> Iterator[bytes]:
 
 
 def _length(header: bytes, position: int) -> int:
-    if len(header) < 12:
+    if len(header) < _HEADER.size:
         raise _data_loss(f"truncated record at {position}")
-    length, expected = struct.unpack("<QI", header)
+    length, expected = _HEADER.unpack(header)
     if masked_crc(header[:8]) != expected or length > _MAX_RECORD_BYTES:
         raise _data_loss(f"corrupted record at {position}")
     return int(length)
@@ -100,10 +101,11 @@ def _data_loss(message: str) -> ServingError:
 
 def _crc_table() -> tuple[int, ...]:
     table = []
-    for number in range(256):
+    for byte in range(256):
+        value = byte
         for _ in range(8):
-            number = number >> 1 ^ (0x82F63B78 if number & 1 else 0)
-        table.append(number)
+            value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
+        table.append(value)
     return tuple(table)
 
 

@@ -6,12 +6,13 @@ Used for large packed fields of TensorProto and to pick one field out of a MetaG
 from collections.abc import Iterator
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_MAX_SHIFT = 63
 
 
 def varint(value: int) -> bytes:
     """`value` (not negative) as a base-128 varint."""
     out = bytearray()
-    while value > 0x7F:
+    while value >> 7:
         out.append((value & 0x7F) | 0x80)
         value >>= 7
     out.append(value)
@@ -26,12 +27,12 @@ def length_delimited(field: int, payload: bytes) -> bytes:
 def _read_varint(data: memoryview, position: int) -> tuple[int, int]:
     result = shift = 0
     while True:
-        if position >= len(data) or shift > 63:
+        if position >= len(data) or shift > _MAX_SHIFT:
             raise ValueError("truncated or overlong varint")
         byte = data[position]
         position += 1
         result |= (byte & 0x7F) << shift
-        if byte < 0x80:
+        if not byte & 0x80:
             return result, position
         shift += 7
 
