@@ -4,6 +4,7 @@ The API server has checked most of it on admission. What got in otherwise (an ol
 versions knows) is found here, named with its field, and never raised.
 """
 
+import re
 from collections.abc import Iterator
 
 from slipway import runtimes
@@ -15,6 +16,7 @@ MESSAGE_LENGTH = 2048
 _RESOURCES = frozenset({"cpu", "memory", "ephemeral-storage"})
 _HUGE_PAGES = "hugepages-"
 _DEEPEST = 32
+_KEY = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 
 
 def read(key: Key, body: Manifest) -> ModelDeploymentSpec | Problem:
@@ -30,7 +32,7 @@ def read(key: Key, body: Manifest) -> ModelDeploymentSpec | Problem:
 
 def check(spec: ModelDeploymentSpec, defaults: Defaults) -> Problem | None:
     """Return what keeps a well-formed spec from being carried out by the server that it asks for, or None."""
-    problems = [*_resources(spec), *runtimes.check(spec.runtime, defaults)]
+    problems = [*_resources(spec), *_keys(spec), *runtimes.check(spec.runtime, defaults)]
     if not problems:
         return None
     reasons = {problem.reason for problem in problems}
@@ -50,6 +52,19 @@ def _resources(spec: ModelDeploymentSpec) -> Iterator[Problem]:
                 fix = "ask for it with spec.gpu" if "/" in name else f"use {', '.join(sorted(_RESOURCES))}"
                 yield Problem(
                     Reason.INVALID_SPEC, f"spec.resources.{field}.{name[:128]}: not a resource of the server: {fix}"
+                )
+
+
+def _keys(spec: ModelDeploymentSpec) -> Iterator[Problem]:
+    added = spec.pod_template
+    fields = {"labels": added.labels, "annotations": added.annotations, "nodeSelector": added.node_selector}
+    for field, entries in fields.items():
+        for key in sorted(entries):
+            if not _KEY.fullmatch(key):
+                yield Problem(
+                    Reason.INVALID_SPEC,
+                    f"spec.podTemplate.{field}: {key[:64]!r} is not a key: write NAME or DOMAIN/NAME, with at most 63 "
+                    "letters, digits, '-', '_' and '.' in NAME",
                 )
 
 

@@ -54,7 +54,9 @@ def test_nothing_to_do_for_what_is_gone_or_going() -> None:
     assert gone.decide().actions == ()
 
 
-@pytest.mark.parametrize("kind", ["ControllerRevision", "Service", "Deployment", "PodDisruptionBudget", "HorizontalPodAutoscaler"])
+@pytest.mark.parametrize(
+    "kind", ["ControllerRevision", "Service", "Deployment", "PodDisruptionBudget", "HorizontalPodAutoscaler"]
+)
 def test_a_deleted_child_comes_back_and_nothing_else_happens(kind: str) -> None:
     world = served(Model().autoscaling(1, 5))
     ref = next(ref for ref in world.children if ref.kind == kind)
@@ -165,7 +167,9 @@ def test_a_record_that_lacks_fields_which_have_come_since() -> None:
 
 def test_a_record_that_nobody_can_read_is_left_alone_and_its_number_not_used_again() -> None:
     world = served(Model())
-    world.children[Ref("ControllerRevision", "digits-2")] = copy.deepcopy(world.children[Ref("ControllerRevision", "digits-1")])
+    world.children[Ref("ControllerRevision", "digits-2")] = copy.deepcopy(
+        world.children[Ref("ControllerRevision", "digits-1")]
+    )
     broken = world.children[Ref("ControllerRevision", "digits-2")]
     broken["metadata"]["name"], broken["revision"], broken["data"] = "digits-2", 2, {"spec": None}
     assert actions(world.decide()) == []
@@ -184,7 +188,11 @@ def test_a_lost_record_is_made_anew_with_the_images_that_run() -> None:
     world.defaults = Defaults("registry/other", "9.9.9", "slipway/tools:7", "Always")
     assert actions(world.settle()) == ["create ControllerRevision digits-1"]
     data = world.children[Ref("ControllerRevision", "digits-1")]["data"]
-    assert data["images"] == {"server": "tensorflow/serving:2.20.0", "tools": "slipway/tools:0.1.0", "pullPolicy": "IfNotPresent"}
+    assert data["images"] == {
+        "server": "tensorflow/serving:2.20.0",
+        "tools": "slipway/tools:0.1.0",
+        "pullPolicy": "IfNotPresent",
+    }
 
 
 def test_old_records_go_and_those_of_running_pods_stay() -> None:
@@ -236,7 +244,10 @@ def test_an_autoscaler_wakes_what_was_scaled_to_zero() -> None:
 
 def test_fewer_pods_need_no_budget() -> None:
     world = served(Model().replicas(2))
-    assert actions(world.change(replicas=1).settle()) == ["delete PodDisruptionBudget digits", "apply Deployment digits"]
+    assert actions(world.change(replicas=1).settle()) == [
+        "delete PodDisruptionBudget digits",
+        "apply Deployment digits",
+    ]
 
 
 # GPUs
@@ -349,7 +360,10 @@ def test_children_of_a_namesake_that_was_deleted_are_waited_for() -> None:
     decided = world.decide()
     assert decided.actions == ()
     assert decided.problem is not None
-    assert "Deployment digits already exists and belongs to a deleted ModelDeployment of the same name" in decided.problem.message
+    assert (
+        "Deployment digits already exists and belongs to a deleted ModelDeployment of the same name"
+        in decided.problem.message
+    )
 
 
 def test_orphans_are_taken_back_without_a_restart() -> None:
@@ -423,6 +437,6 @@ def test_a_roll_out_is_looked_at_again_at_its_deadline() -> None:
 def test_deciding_changes_nothing_that_it_was_given() -> None:
     world = served(Model().autoscaling(1, 3))
     observed = world.observed
-    before = json.dumps([observed.resource, [child for child in observed.children.values()]])
+    before = json.dumps([observed.resource, list(observed.children.values())])
     world.decide()
-    assert json.dumps([observed.resource, [child for child in observed.children.values()]]) == before
+    assert json.dumps([observed.resource, list(observed.children.values())]) == before

@@ -90,7 +90,13 @@ def serving(*, ready: bool, ready_since: str = START, **fields: Any) -> PodJson:
         (pod().fetch(RUNNING).server(waiting("PodInitializing")), PodState.FETCHING),
         (pod().fetched().server(waiting("PodInitializing")), PodState.LOADING),
         (starting(RUNNING), PodState.LOADING),
-        (pod().fetched().server(RUNNING, started=True, ready=False).condition("Ready", "False", lastTransitionTime=START), PodState.LOADING),
+        (
+            pod()
+            .fetched()
+            .server(RUNNING, started=True, ready=False)
+            .condition("Ready", "False", lastTransitionTime=START),
+            PodState.LOADING,
+        ),
         (serving(ready=True), PodState.READY),
     ],
 )
@@ -167,7 +173,10 @@ CAUSE = 'failed to resolve reference "docker.io/slipway/x:1": docker.io/slipway/
     [
         ("ErrImagePull", f"rpc error: code = NotFound desc = {CAUSE}"),
         ("ErrImagePull", CAUSE),
-        ("ImagePullBackOff", f'Back-off pulling image "img:1": ErrImagePull: rpc error: code = NotFound desc = {CAUSE}'),
+        (
+            "ImagePullBackOff",
+            f'Back-off pulling image "img:1": ErrImagePull: rpc error: code = NotFound desc = {CAUSE}',
+        ),
         ("ImagePullBackOff", f'Back-off pulling image "img:1": ErrImagePull: {CAUSE}'),
     ],
 )
@@ -190,18 +199,29 @@ def test_an_image_whose_name_is_none() -> None:
 
 
 def test_an_image_of_an_injected_container() -> None:
-    built = starting(RUNNING).container("containerStatuses", "proxy", waiting("ImagePullBackOff", 'Back-off pulling image "img:1"'))
+    built = starting(RUNNING).container(
+        "containerStatuses", "proxy", waiting("ImagePullBackOff", 'Back-off pulling image "img:1"')
+    )
     found = built.project()
-    assert (found.reason, found.message) == (Reason.IMAGE_PULL_FAILED, 'image "img:1" cannot be pulled: ImagePullBackOff')
+    assert (found.reason, found.message) == (
+        Reason.IMAGE_PULL_FAILED,
+        'image "img:1" cannot be pulled: ImagePullBackOff',
+    )
 
 
 def test_a_container_that_cannot_be_made() -> None:
-    found = pod().fetch(waiting("CreateContainerConfigError", "container has runAsNonRoot and image will run as root")).project()
+    found = (
+        pod()
+        .fetch(waiting("CreateContainerConfigError", "container has runAsNonRoot and image will run as root"))
+        .project()
+    )
     assert (found.state, found.reason, found.failed) == (PodState.FAILED, Reason.CONTAINER_CONFIG_FAILED, True)
     assert found.message == "container fetch cannot be started: container has runAsNonRoot and image will run as root"
 
 
-REFUSED = ended(1, "Error", json.dumps({"reason": "DigestMismatch", "message": "spec.model.digest is A, the model has B"}))
+REFUSED = ended(
+    1, "Error", json.dumps({"reason": "DigestMismatch", "message": "spec.model.digest is A, the model has B"})
+)
 
 
 @pytest.mark.parametrize(
@@ -222,7 +242,11 @@ def test_a_download_that_went_well_at_last() -> None:
 @pytest.mark.parametrize(
     ("message", "told", "failed"),
     [
-        (json.dumps({"reason": "SourceUnreachable", "message": "HOST does not answer"}), "SourceUnreachable: HOST does not answer", False),
+        (
+            json.dumps({"reason": "SourceUnreachable", "message": "HOST does not answer"}),
+            "SourceUnreachable: HOST does not answer",
+            False,
+        ),
         (json.dumps({"reason": "NoSpace", "message": "no space"}), "NoSpace: no space", False),
         ("Traceback: boom", "Traceback: boom", True),
         ("[1, 2]", "[1, 2]", True),
@@ -242,9 +266,14 @@ def test_fetch_without_enough_memory() -> None:
 
 
 def test_an_injected_init_container() -> None:
-    built = pod().container("initContainerStatuses", "istio-init", BACK_OFF, lastState=ended(2, "Error", "iptables: no"))
+    built = pod().container(
+        "initContainerStatuses", "istio-init", BACK_OFF, lastState=ended(2, "Error", "iptables: no")
+    )
     found = built.fetch(waiting("PodInitializing")).project()
-    assert (found.reason, found.message) == (Reason.CRASH_LOOP, "init container istio-init ended with exit code 2: iptables: no")
+    assert (found.reason, found.message) == (
+        Reason.CRASH_LOOP,
+        "init container istio-init ended with exit code 2: iptables: no",
+    )
 
 
 LOAD_ERROR = (
@@ -256,12 +285,18 @@ LOAD_ERROR = (
 
 @pytest.mark.parametrize(
     ("state", "last"),
-    [(ended(255, "Error", LOAD_ERROR), {}), (BACK_OFF, ended(255, "Error", LOAD_ERROR)), (RUNNING, ended(255, "Error", LOAD_ERROR))],
+    [
+        (ended(255, "Error", LOAD_ERROR), {}),
+        (BACK_OFF, ended(255, "Error", LOAD_ERROR)),
+        (RUNNING, ended(255, "Error", LOAD_ERROR)),
+    ],
 )
 def test_a_model_that_does_not_load(state: dict[str, Any], last: dict[str, Any]) -> None:
     found = starting(state, last, restarts=1).project()
     assert (found.state, found.reason, found.failed, found.restarts) == (PodState.FAILED, Reason.LOAD_FAILED, True, 1)
-    assert found.message.startswith("the server could not load the model: UNKNOWN: 1 servable(s) did not become available")
+    assert found.message.startswith(
+        "the server could not load the model: UNKNOWN: 1 servable(s) did not become available"
+    )
     assert "Reading SavedModel" not in found.message
 
 
@@ -283,7 +318,10 @@ def test_too_little_memory_under_load() -> None:
 @pytest.mark.parametrize(
     ("last", "told"),
     [
-        (ended(134, "Error", "line 1\nF0000 check failed: x\n"), "the server ended with exit code 134: line 1 F0000 check failed: x"),
+        (
+            ended(134, "Error", "line 1\nF0000 check failed: x\n"),
+            "the server ended with exit code 134: line 1 F0000 check failed: x",
+        ),
         (ended(137, "Error"), "the server ended with exit code 137 (Error, killed)"),
         (ended(0, "Completed"), "the server ended with exit code 0"),
     ],
@@ -313,13 +351,21 @@ def test_a_node_that_came_back_is_no_fault_of_the_server() -> None:
 )  # fmt: skip
 def test_unhealthy(built: PodJson, told: str) -> None:
     found = built.project()
-    assert (found.state, found.reason, found.message, found.failed) == (PodState.UNHEALTHY, Reason.UNHEALTHY, told, False)
+    assert (found.state, found.reason, found.message, found.failed) == (
+        PodState.UNHEALTHY,
+        Reason.UNHEALTHY,
+        told,
+        False,
+    )
 
 
 @pytest.mark.parametrize(
     ("status", "told"),
     [
-        ({"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}, "Evicted: The node was low on resource: memory."),
+        (
+            {"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."},
+            "Evicted: The node was low on resource: memory.",
+        ),
         ({"phase": "Failed", "reason": "UnexpectedAdmissionError"}, "UnexpectedAdmissionError"),
         ({"phase": "Succeeded"}, "the pod has ended"),
     ],

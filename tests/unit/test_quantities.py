@@ -36,7 +36,9 @@ def test_not_the_same(one: object, other: object) -> None:
     assert not quantities.same(one, other)
 
 
-@pytest.mark.parametrize("text", ["", "Gi", "-", "1e999999999", "1ee3", "0x10", "1" * 65, "١", "nan", "inf", "1.2.3"])
+@pytest.mark.parametrize(
+    "text", ["", "Gi", "-", "1e999999999", "1ee3", "0x10", "1" * 65, "\u0661", "nan", "inf", "1.2.3"]
+)
 def test_what_is_no_quantity(text: str) -> None:
     assert quantities.value(text) is None
     assert quantities.canonical(text) == text

@@ -62,7 +62,7 @@ def test_flags_that_other_fields_set_are_refused(flag: str, value: str, said: st
         ("num_load_threads", "2147483648", "is not a whole number"),
         ("num_load_threads", "1.0", "is not a whole number"),
         ("num_load_threads", "", "is not a whole number"),
-        ("num_load_threads", "٣", "is not a whole number"),
+        ("num_load_threads", "\u0663", "is not a whole number"),
         ("load_retry_interval_micros", "9223372036854775808", "is not a whole number"),
         ("enable_profiler", "yes", "'yes' is not true or false"),
         ("enable_profiler", "True", "is not true or false"),

@@ -1,5 +1,6 @@
 """What the status says, by situation; when it changes, and what is told besides."""
 
+import itertools
 import json
 from typing import Any
 
@@ -27,7 +28,9 @@ def rolling(model: Model | None = None, **numbers: int) -> World:
     world = served(model or Model().replicas(2))
     world.change(model={"uri": "pvc://models/better"}).settle()
     generation = world.deployment["metadata"]["generation"]
-    world.numbers(**({"observedGeneration": generation, "replicas": 3, "updatedReplicas": 1, "readyReplicas": 2} | numbers))
+    world.numbers(
+        **({"observedGeneration": generation, "replicas": 3, "updatedReplicas": 1, "readyReplicas": 2} | numbers)
+    )
     return world
 
 
@@ -228,7 +231,9 @@ def test_a_new_revision_fails_while_the_old_one_serves(reason: Reason, advice: s
     assert told["pods"][0]["name"] == "new"
 
 
-@pytest.mark.parametrize("reason", [Reason.UNSCHEDULABLE, Reason.GPU_UNAVAILABLE, Reason.FETCH_FAILED, Reason.UNHEALTHY])
+@pytest.mark.parametrize(
+    "reason", [Reason.UNSCHEDULABLE, Reason.GPU_UNAVAILABLE, Reason.FETCH_FAILED, Reason.UNHEALTHY]
+)
 def test_trouble_that_may_pass_does_not_end_the_roll_out(reason: Reason) -> None:
     pod = a_pod("new", 2, PodState.UNSCHEDULABLE, reason=reason, message="words")
     told = with_pods(rolling(), a_pod("old", 1), pod).say()
@@ -320,7 +325,11 @@ def test_a_refused_apply() -> None:
     world = World(Model())
     world.failures = (Failure(Ref("Deployment", "digits"), Reason.QUOTA_EXCEEDED, "exceeded quota: small"),)
     told = world.say()
-    assert condition(told, "Ready") == ("False", "QuotaExceeded", "Deployment digits could not be applied: exceeded quota: small")
+    assert condition(told, "Ready") == (
+        "False",
+        "QuotaExceeded",
+        "Deployment digits could not be applied: exceeded quota: small",
+    )
     assert told["history"][0]["verdict"] == "Progressing"
 
 
@@ -394,7 +403,7 @@ def test_the_end_of_trouble_is_told() -> None:
 def test_a_roll_out_that_goes_well_is_not_told() -> None:
     world = rolling()
     steps = [world.body["status"], world.say(), world.roll_out().say()]
-    assert [status.events(*pair) for pair in zip(steps, steps[1:], strict=False)] == [(), ()]
+    assert [status.events(*pair) for pair in itertools.pairwise(steps)] == [(), ()]
 
 
 def test_what_may_wait_and_what_may_not() -> None:
@@ -425,7 +434,7 @@ def test_counts_alone_may_wait() -> None:
 
 def test_at_most_fifty_pods_and_those_in_trouble_first() -> None:
     world = served(Model())
-    world.pods = tuple(a_pod(f"p{index:03}") for index in range(200)) + (in_trouble(Reason.UNHEALTHY, name="z"),)
+    world.pods = (*tuple(a_pod(f"p{index:03}") for index in range(200)), in_trouble(Reason.UNHEALTHY, name="z"))
     told = world.say()
     valid(told)
     assert len(told["pods"]) == MOST_PODS
