@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from slipway.api import GROUP, KIND, VERSION
+from slipway.observed import Ref
 
 FIELD_MANAGER = "slipway"
 SCALE_MANAGER = "slipway-scale"
@@ -56,6 +57,17 @@ def autoscaler(name: str) -> str:
 def disruption_budget(name: str) -> str:
     """Return the name of the PodDisruptionBudget."""
     return name
+
+
+def claimed(name: str) -> tuple[Ref, ...]:
+    """Return the children whose names another ModelDeployment's child can hold: `a-headless` is a Service of `a`, too."""
+    return (
+        Ref("Deployment", deployment(name)),
+        Ref("Service", service(name)),
+        Ref("Service", headless_service(name)),
+        Ref("HorizontalPodAutoscaler", autoscaler(name)),
+        Ref("PodDisruptionBudget", disruption_budget(name)),
+    )
 
 
 def selector(name: str) -> dict[str, str]:

@@ -65,6 +65,10 @@ class Store:
                 pods.append(entry.value)
             else:
                 children[ref] = _load(entry)
+        for ref in names.claimed(key.name):  # the same field manager applied them: no conflict would keep them apart
+            holder = self._homes.get((key.namespace, ref))
+            if holder is not None and holder != key:
+                children[ref] = _load(self._children[holder][ref])
         pods.sort(key=lambda pod: pod.name)
         return Observed(_load(resource) if resource else None, children, tuple(pods))
 

@@ -73,10 +73,12 @@ def test_an_object_that_left_the_selector_can_come_back(store: Store) -> None:
 def test_a_child_that_changes_its_owner_label_moves(store: Store) -> None:
     store.put(make("Service", "digits", 5))
     assert store.put(make("Service", "digits", 6, owner="other")) == {KEY, Key("ns", "other")}
-    assert store.snapshot(KEY).children == {}
+    [(ref, seen)] = store.snapshot(KEY).children.items()  # it still holds a name that digits needs
+    assert (ref, seen["metadata"]["labels"]["serving.slipway.dev/name"]) == (Ref("Service", "digits"), "other")
     without = make("Service", "digits", 7)
     del without["metadata"]["labels"]
     assert store.put(without) == {Key("ns", "other")}
+    assert store.snapshot(KEY).children == {}
 
 
 def test_pods_are_kept_as_what_matters_of_them(store: Store) -> None:
@@ -131,6 +133,12 @@ def test_a_snapshot_is_its_owners(store: Store) -> None:
     second = store.snapshot(KEY).resource
     assert second is not None
     assert second["spec"] == {"list": []}
+
+
+def test_a_snapshot_shows_a_name_that_another_modeldeployments_child_holds(store: Store) -> None:
+    store.put(make("Service", "digits-headless", 1, owner="digits"))
+    held = store.snapshot(Key("ns", "digits-headless")).children
+    assert held[Ref("Service", "digits-headless")]["metadata"]["labels"]["serving.slipway.dev/name"] == "digits"
 
 
 def test_kubectls_copy_of_the_spec_is_not_kept(store: Store) -> None:
