@@ -297,6 +297,16 @@ def test_a_zip_whose_content_was_changed(tmp_path: Path) -> None:
     assert refusal.reason == Reason.UNSUPPORTED_ARCHIVE
 
 
+def test_a_zip_with_the_large_form_of_its_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 1)
+    content = bytearray(zipped(model()))
+    assert b"PK\x06\x06" in content
+    # The old fields say "look there", as they do above 65535 entries or 4 GiB.
+    struct.pack_into("<HHLL", content, content.rindex(b"PK\x05\x06") + 8, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF)
+    assert attempt(bytes(content), tmp_path) is None
+    assert measure(tmp_path / "jail" / "target").files == 4
+
+
 def test_an_encrypted_zip(tmp_path: Path) -> None:
     content = bytearray(zipped({"a": b"1"}, method=zipfile.ZIP_STORED))
     content[6] |= 1

@@ -142,6 +142,11 @@ def test_retry_after_is_bounded(site: Site, download: Download) -> None:
     assert download.slept == [60]
 
 
+def test_retry_after_may_be_a_date(site: Site, download: Download) -> None:
+    assert download(site.status("/m", 429, then=CONTENT, headers={"Retry-After": http_date(-30)})) == CONTENT
+    assert 20 < download.slept[0] <= 30
+
+
 @pytest.mark.parametrize("value", ["soon", "-5", "Wed, 99 Foo"])
 def test_a_retry_after_that_makes_no_sense(site: Site, download: Download, value: str) -> None:
     assert download(site.status("/m", 503, then=CONTENT, headers={"Retry-After": value})) == CONTENT

@@ -131,6 +131,9 @@ def test_through_a_pipe_as_kubectl_exec_does(volume: Path, environment: dict[str
     again = subprocess.run(command, input=tar(model(b"other")), env=environment, capture_output=True, check=False)
     assert again.returncode == 1
     assert b"publish under a new version" in again.stderr.splitlines()[-1]
+    bad = subprocess.run(command, input=tar({"../x": b""}), env=environment, capture_output=True, check=False)
+    assert bad.returncode == 1
+    assert bad.stderr.startswith(b"the stream: the archive entry '../x' climbs")
 
 
 def test_two_publishers_at_once(volume: Path, environment: dict[str, str]) -> None:

@@ -16,6 +16,13 @@ from slipway_tools.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_FILES, Limits
 from slipway_tools.locate import parse_version
 from slipway_tools.sources.http import Policy
 
+_PUBLISHER_WORDS = {
+    "spec.model.uri": "the stream",
+    "spec.model.version": "--version",
+    "spec.model.digest": "--digest",
+    "spec.resources.limits.ephemeral-storage (--max-bytes)": "--max-bytes",
+}
+
 
 class _Parser(argparse.ArgumentParser):
     """Reports wrong arguments like every other failure, so that they reach the pod's status."""
@@ -64,8 +71,19 @@ def _run(arguments: argparse.Namespace) -> str:
     if arguments.command == "digest":
         return measure(arguments.directory).digest
     if arguments.command == "publish":
-        return publish.publish(_publication(arguments), sys.stdin.buffer, _log).json()
+        try:
+            return publish.publish(_publication(arguments), sys.stdin.buffer, _log).json()
+        except ModelError as error:
+            raise _for_publisher(error) from None
     return fetch.fetch(_request(arguments), _log).json()
+
+
+def _for_publisher(error: ModelError) -> ModelError:
+    """Name this command's own arguments instead of the fields of a resource."""
+    message = error.message
+    for field, argument in _PUBLISHER_WORDS.items():
+        message = message.replace(field, argument)
+    return ModelError(error.reason, message)
 
 
 def _request(arguments: argparse.Namespace) -> fetch.Request:

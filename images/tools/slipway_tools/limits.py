@@ -54,5 +54,5 @@ def too_large(what: str, max_bytes: int) -> ModelError:
     return ModelError(
         Reason.TOO_LARGE,
         f"{what} is larger than {max_bytes} bytes ({max_bytes / MIB:.1f} MiB); "
-        "publish a smaller model or raise the limit (--max-bytes)",
+        "publish a smaller model or raise spec.resources.limits.ephemeral-storage (--max-bytes)",
     )
