@@ -1,5 +1,6 @@
 """The chart as Helm renders it, and a real API server to show it to."""
 
+import functools
 import json
 import subprocess
 from collections.abc import Callable, Iterator
@@ -63,8 +64,9 @@ Render = Callable[..., Rendered]
 
 @pytest.fixture(scope="session")
 def render(helm: Run) -> Render:
-    """Render the chart with one of the files of ci/ and `--set` of the given values."""
+    """Render the chart with one of the files of ci/ and `--set` of the given values; once for each combination."""
 
+    @functools.cache
     def run(values: str = "default", *settings: str, release: str = "slipway") -> Rendered:
         sets = [part for setting in settings for part in ("--set", setting)]
         done = helm(

@@ -167,7 +167,7 @@ def _parsed(asked: Body) -> bool:
 
 
 @settings(
-    max_examples=400, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=250, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(spec=SPECS)
 def test_both_judge_odd_texts_alike(plane: ControlPlane, kubectl: Kubectl, spec: Body) -> None:
