@@ -298,6 +298,16 @@ def test_a_base_is_made_anew_when_its_recipe_changes(monkeypatch: pytest.MonkeyP
     assert base.Base().key not in keys
 
 
+def test_clean_removes_what_builds_leave_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    list(build.build(["tools"], Recorder(), tmp_path))
+    (tmp_path / "tools-0.oci" / "blobs").mkdir(parents=True)
+    (tmp_path / "base-bookworm-0.tar").write_text("base")
+    (tmp_path / "notes.txt").write_text("mine")
+    assert build.main([f"--output={tmp_path}", "--clean"]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", "notes.txt"}
+
+
 @pytest.mark.slow
 def test_an_archive_is_read_with_every_name_by_those_who_import_it(tmp_path: Path) -> None:
     if os.geteuid() != 0 or shutil.which("buildah") is None:
