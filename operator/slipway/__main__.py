@@ -52,6 +52,7 @@ class Operator:
         self._namespaces: tuple[str | None, ...] = chosen.namespaces or (None,)
         self._watched_at = time.monotonic()
         self._kopf_ran = False
+        self._kopf: asyncio.Task[None] | None = None
         self._election: asyncio.Task[None] | None = None
         identity = f"{os.environ.get('HOSTNAME') or socket.gethostname()}_{uuid.uuid4()}"
         self._metrics = Metrics()
@@ -108,7 +109,7 @@ class Operator:
         gc.collect()
         gc.freeze()  # what lives for ever need not be looked at again
         gc.set_threshold(20_000, 20, 50)
-        running = asyncio.create_task(self._run_kopf(), name="slipway kopf")
+        self._kopf = asyncio.create_task(self._run_kopf(), name="slipway kopf")
         await self._stop.wait()
         _log.info("stopping")
         await self._loop.stop()
@@ -116,7 +117,7 @@ class Operator:
             self._election.cancel()
             await asyncio.gather(self._election, return_exceptions=True)
             await self._leader.release()
-        await asyncio.gather(running, return_exceptions=True)
+        await asyncio.gather(self._kopf, return_exceptions=True)
         for server in servers:
             await server.stop()
         await self._connection.close()
@@ -224,6 +225,8 @@ class Operator:
             self._watched_at = now
         if self._election is not None and self._election.done():
             return "the election has ended"
+        if self._kopf is not None and self._kopf.done():
+            return f"the watch of {KIND}s has ended"
         if now - self._watched_at > _KOPF_GRACE:
             return f"{KIND}s have not been watched for {now - self._watched_at:.0f} s"
         return self._loop.trouble()
