@@ -50,7 +50,7 @@ lint: $(STAMP) ## ruff (rules and format), import-linter
 
 .PHONY: type
 type: $(STAMP) ## mypy, strict
-	$(PYTHON) -m mypy operator images/tools images/model-server images/build.py cluster demo bench examples
+	$(PYTHON) -m mypy operator images/tools images/model-server images/build.py cluster charts demo bench examples
 
 .PHONY: format
 format: $(STAMP) ## Let ruff put things in order
@@ -61,6 +61,7 @@ format: $(STAMP) ## Let ruff put things in order
 generate: $(STAMP) ## Write what is generated: CRD, its copy in the chart, schema and tables, API reference
 	$(PYTHON) -m slipway.api.crd
 	$(PYTHON) -m slipway.api.reference
+	$(PYTHON) -m charts.generate
 
 .PHONY: verify
 verify: generate ## Fail when something generated was not committed
