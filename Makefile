@@ -57,6 +57,8 @@ format: $(STAMP) ## Let ruff put things in order
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
 
+GENERATED := crds charts docs/api-reference.md
+
 .PHONY: generate
 generate: $(STAMP) ## Write what is generated: CRD, its copy in the chart, schema and tables, API reference
 	$(PYTHON) -m slipway.api.crd
@@ -65,8 +67,8 @@ generate: $(STAMP) ## Write what is generated: CRD, its copy in the chart, schem
 
 .PHONY: verify
 verify: generate ## Fail when something generated was not committed
-	@git diff --exit-code -- crds charts docs || { echo "generated files differ: run 'make generate' and commit"; exit 1; }
-	@test -z "$$(git status --porcelain -- crds charts docs)" || { git status --short -- crds charts docs; echo "generated files are not committed"; exit 1; }
+	@git diff --exit-code -- $(GENERATED) || { echo "generated files differ: run 'make generate' and commit"; exit 1; }
+	@test -z "$$(git status --porcelain -- $(GENERATED))" || { git status --short -- $(GENERATED); echo "generated files are not committed"; exit 1; }
 
 .PHONY: requirements
 requirements: $(VENV)/bin/uv ## Resolve pyproject.toml into requirements/*.txt with hashes
