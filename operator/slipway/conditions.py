@@ -89,7 +89,16 @@ def _done(view: View) -> Says | None:
     if view.counts.wanted == 0:
         message = f"Revision {view.revision} is scaled to zero: set spec.replicas to serve it"
         return Says(ConditionStatus.TRUE, Reason.SCALED_TO_ZERO, message)
-    return Says(ConditionStatus.TRUE, Reason.READY, f"Revision {view.revision} answers on {_pods(view.counts.ready)}")
+    message = f"Revision {view.revision} answers on {_pods(view.counts.ready)}{_torn(view)}"
+    return Says(ConditionStatus.TRUE, Reason.READY, message)
+
+
+def _torn(view: View) -> str:
+    """Warn where the source has changed under its address, so that pods of one revision do not serve the same."""
+    digests = {pod.digest for pod in view.pods if pod.revision == view.revision and pod.ready and pod.digest}
+    if len(digests) < 2:  # noqa: PLR2004 - two of them differ
+        return ""
+    return "; its pods do not serve the same content: set spec.model.version or spec.model.digest"
 
 
 def _stuck(view: View) -> Says | None:

@@ -1,5 +1,9 @@
-"""Reads JSON that may have any shape: what is not of the wanted shape counts as not there. For old statuses."""
+"""Reads JSON and texts that may have any shape: what is not of the wanted shape counts as not there.
 
+For what others write into objects: statuses, termination messages, records.
+"""
+
+import json
 from typing import Any
 
 from slipway.observed import Manifest
@@ -28,3 +32,18 @@ def number(value: object) -> int | None:
 def cut(value: str, length: int) -> str:
     """Return a text of at most `length` characters."""
     return value if len(value) <= length else f"{value[: length - 1]}…"
+
+
+def json_object(value: object) -> Manifest:
+    """Return the object that a text of JSON holds, or an empty one."""
+    try:
+        return mapping(json.loads(value)) if isinstance(value, str) else {}
+    except (ValueError, RecursionError):
+        return {}
+
+
+def one_line(text: str, length: int) -> str:
+    """Return a text as one printable line of at most `length` characters."""
+    # Cut first: a text of a megabyte is not worth cleaning.
+    line = " ".join("".join(mark if mark.isprintable() else " " for mark in text[: 4 * length]).split())
+    return line if len(line) <= length else f"{line[: length - 1]}…"

@@ -67,11 +67,18 @@ def decide(key: Key, observed: Observed, defaults: Defaults, now: datetime) -> P
 
 
 def _recorded(case: _Case) -> Record | None:
-    """Return the newest record if it is of what the spec asks for and nothing newer was rolled out."""
-    newest = case.records[0] if case.records else None
-    if newest is None or newest.number < rollout.number(case.live):
-        return None
-    return newest if revisions.same(newest.spec, revisions.part(case.spec)) else None
+    """Return the newest record that is of what the spec asks for, unless something newer was rolled out since.
+
+    Records newer than that are of revisions that never got anywhere, because the API server refused them or the spec
+    was changed back at once: going back from them restarts no pod.
+    """
+    rolled_out, asked = rollout.number(case.live), revisions.part(case.spec)
+    for record in case.records:
+        if record.number < rolled_out:
+            return None
+        if revisions.same(record.spec, asked):
+            return record
+    return None
 
 
 def _lost_record(case: _Case, defaults: Defaults) -> Record | None:

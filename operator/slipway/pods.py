@@ -5,7 +5,6 @@ wins. Trouble stays said while a container tries again, until it has come furthe
 pod that fails in a loop would otherwise change with every turn.
 """
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -82,19 +81,12 @@ def project(body: Manifest) -> Pod:
         revision=names.revision_number(body),
         state=finding.state,
         reason=finding.reason,
-        message=one_line(finding.message, MESSAGE_LENGTH),
+        message=loose.one_line(finding.message, MESSAGE_LENGTH),
         failed=finding.failed,
         restarts=loose.number(facts.server.get("restartCount")) or 0,
         model_version=loose.number(version),
         digest=digest if isinstance(digest, str) else None,
     )
-
-
-def one_line(text: str, length: int) -> str:
-    """Return a text as one printable line of at most `length` characters."""
-    # Cut first: a text of a megabyte is not worth cleaning.
-    line = " ".join("".join(mark if mark.isprintable() else " " for mark in text[: 4 * length]).split())
-    return line if len(line) <= length else f"{line[: length - 1]}…"
 
 
 def _facts(body: Manifest) -> _Facts:
@@ -169,7 +161,7 @@ def _fetch_failed(facts: _Facts) -> _Finding | None:
         return None
     if ended.get("reason") == _OUT_OF_MEMORY:
         return _out_of_memory("fetching the model")
-    said = _json(ended.get("message"))
+    said = loose.json_object(ended.get("message"))
     reason, words = loose.text(said.get("reason")), loose.text(said.get("message"))
     if not words:
         words = loose.text(ended.get("message")) or f"fetch ended with exit code {ended.get('exitCode')}"
@@ -284,7 +276,7 @@ def _exit_code(status: Manifest) -> object:
 
 def _fetched(status: Manifest) -> Manifest:
     ended = loose.mapping(loose.mapping(status.get("state")).get("terminated"))
-    return _json(ended.get("message")) if ended.get("exitCode") == 0 else {}
+    return loose.json_object(ended.get("message")) if ended.get("exitCode") == 0 else {}
 
 
 def _waiting(facts: _Facts) -> Iterator[tuple[str, Manifest, Manifest]]:
@@ -307,10 +299,3 @@ def _by_name(items: object, label: str = "name") -> dict[str, Manifest]:
         for item in (items if isinstance(items, list) else ())
         if isinstance(item, dict)
     }
-
-
-def _json(text: object) -> Manifest:
-    try:
-        return loose.mapping(json.loads(text)) if isinstance(text, str) else {}
-    except (ValueError, RecursionError):
-        return {}

@@ -139,6 +139,26 @@ def test_going_back_to_an_old_spec_is_a_new_revision() -> None:
     assert world.change(model=old).settle().revision == 3
 
 
+def test_going_back_from_a_revision_that_was_refused_restarts_no_pod() -> None:
+    world = served(Model())
+    old = world.body["spec"]["model"]
+    world.change(model={"uri": "pvc://models/refused"})
+    world.act(world.decide().actions[0])  # its record is there; the Deployment was refused
+    assert actions(world.decide()) == ["apply Deployment digits"]
+    back = world.change(model=old).settle()
+    assert (back.revision, actions(back)) == (1, [])
+    assert world.change(model={"uri": "pvc://models/third"}).settle().revision == 3  # no number has two meanings
+
+
+def test_a_deployment_that_was_rolled_back_by_hand_is_put_right() -> None:
+    world = served(Model())
+    before = copy.deepcopy(world.deployment["spec"]["template"])
+    world.change(model={"uri": "pvc://models/better"}).settle()
+    world.deployment["spec"]["template"] = before  # kubectl rollout undo
+    again = world.settle()
+    assert (again.revision, actions(again)) == (2, ["apply Deployment digits"])
+
+
 def test_another_release_of_the_operator_does_nothing() -> None:
     """Other defaults are for new revisions only."""
     world = served(Model().autoscaling(2, 5))

@@ -117,6 +117,13 @@ def test_probes_ask_what_the_version_can_answer(version: str, how: str) -> None:
     assert ("enable_grpc_healthcheck_service" in flags(model)) == (how == "grpc")
 
 
+def test_a_server_that_hangs_is_not_drained() -> None:
+    _, server = containers(Model())
+    for probe in ("startupProbe", "livenessProbe"):
+        assert server[probe]["terminationGracePeriodSeconds"] == drain.STOP_SECONDS < drain.sleep_seconds()
+    assert "terminationGracePeriodSeconds" not in server["readinessProbe"]  # refused there by the API server
+
+
 @pytest.mark.parametrize(
     ("uri", "claim", "source"),
     [

@@ -161,6 +161,14 @@ def test_the_digest_is_remembered_when_no_pod_is_there_to_tell_it() -> None:
     assert world.say()["digest"] == "sha256:" + "a" * 64
 
 
+def test_pods_that_do_not_serve_the_same_are_told() -> None:
+    world = served(Model().replicas(2))
+    world.pods = tuple(a_pod(f"p{index}", digest=f"sha256:{index}") for index in range(2))
+    told = world.say()
+    assert condition(told, "Ready")[0] == "True"
+    assert condition(told, "Ready")[2].endswith("set spec.model.version or spec.model.digest")
+
+
 def test_scaling() -> None:
     world = served(Model().replicas(1))
     world.change(replicas=3).settle()

@@ -66,6 +66,7 @@ def probes(version: Version | None, progress_deadline: int) -> Manifest:
             "periodSeconds": _STARTUP_PERIOD_SECONDS,
             "timeoutSeconds": 5,
             "failureThreshold": math.ceil(patience / _STARTUP_PERIOD_SECONDS),
+            "terminationGracePeriodSeconds": drain.STOP_SECONDS,
         },
         "readinessProbe": {
             how: {"port": names.GRPC_PORT},
@@ -73,12 +74,14 @@ def probes(version: Version | None, progress_deadline: int) -> Manifest:
             "timeoutSeconds": 5,
             "failureThreshold": 3,
         },
-        # A busy server answers late: only one that has been silent for a minute is restarted.
+        # A busy server answers late: only one that has been silent for a minute is restarted, and then at once:
+        # the drain would hold it as if it were serving.
         "livenessProbe": {
             how: {"port": names.GRPC_PORT},
             "periodSeconds": 10,
             "timeoutSeconds": 10,
             "failureThreshold": 6,
+            "terminationGracePeriodSeconds": drain.STOP_SECONDS,
         },
     }
 
