@@ -51,7 +51,7 @@ def _entry(view: View, record: Record, before: Manifest, time: str) -> Manifest:
         "digest": digest or (before.get("digest") if isinstance(before.get("digest"), str) else None),
         "verdict": str(verdict),
         "reason": reason,
-        "message": loose.cut(message, _MESSAGE_LENGTH),
+        "message": loose.one_line(message, _MESSAGE_LENGTH),
         "time": before["time"] if same else time,
     }
     return {field: value for field, value in found.items() if value is not None}

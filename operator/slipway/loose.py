@@ -29,11 +29,6 @@ def number(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def cut(value: str, length: int) -> str:
-    """Return a text of at most `length` characters."""
-    return value if len(value) <= length else f"{value[: length - 1]}…"
-
-
 def json_object(value: object) -> Manifest:
     """Return the object that a text of JSON holds, or an empty one."""
     try:
@@ -44,6 +39,8 @@ def json_object(value: object) -> Manifest:
 
 def one_line(text: str, length: int) -> str:
     """Return a text as one printable line of at most `length` characters."""
+    if len(text) <= length and text.isprintable():
+        return text
     # Cut first: a text of a megabyte is not worth cleaning.
     line = " ".join("".join(mark if mark.isprintable() else " " for mark in text[: 4 * length]).split())
     return line if len(line) <= length else f"{line[: length - 1]}…"

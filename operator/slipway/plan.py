@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from slipway import compare, names, render, revisions, rollout, runtimes, wanted
+from slipway import compare, loose, names, render, revisions, rollout, runtimes, wanted
 from slipway.api import ModelDeploymentSpec, Reason
 from slipway.observed import Apply, Delete, Key, Manifest, Observed, Plan, Problem, Ref
 from slipway.render import Owner, Wanted
@@ -135,7 +135,7 @@ def _conflicts(case: _Case, children: tuple[Manifest, ...]) -> tuple[Problem | N
         return None, frozenset()
     told = "; ".join(f"{ref} already exists and belongs to {holder}" for ref, holder in foreign.items())
     advice = "it is left alone: delete it, or give this ModelDeployment another name"
-    return Problem(Reason.NAME_CONFLICT, wanted.bounded(f"{told}; {advice}")), frozenset(foreign)
+    return Problem(Reason.NAME_CONFLICT, loose.one_line(f"{told}; {advice}", wanted.MESSAGE_LENGTH)), frozenset(foreign)
 
 
 def _unwanted(case: _Case, children: tuple[Manifest, ...]) -> Iterator[Delete]:

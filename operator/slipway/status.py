@@ -98,7 +98,7 @@ def _condition(old: Manifest, kind: ConditionType, says: Says, generation: int, 
         "type": str(kind),
         "status": str(says.status),
         "reason": str(says.reason),
-        "message": loose.cut(says.message, _CONDITION_MESSAGE),
+        "message": loose.one_line(says.message, _CONDITION_MESSAGE),
         "observedGeneration": generation,
         "lastTransitionTime": since if kept else time,
     }
@@ -134,7 +134,7 @@ def _pod(pod: Pod) -> Manifest:
         "revision": pod.revision,
         "state": str(pod.state),
         "reason": str(pod.reason or ""),
-        "message": loose.cut(pod.message, _POD_MESSAGE),
+        "message": loose.one_line(pod.message, _POD_MESSAGE),
         "restarts": pod.restarts,
     }
 

@@ -7,7 +7,7 @@ versions knows) is found here, named with its field, and never raised.
 import re
 from collections.abc import Iterator
 
-from slipway import runtimes
+from slipway import loose, runtimes
 from slipway.api import ModelDeployment, ModelDeploymentSpec, Reason
 from slipway.observed import Key, Manifest, Problem
 from slipway.runtimes import Defaults
@@ -27,7 +27,7 @@ def read(key: Key, body: Manifest) -> ModelDeploymentSpec | Problem:
     try:
         return ModelDeployment.parse_spec({"metadata": {"name": key.name}, "spec": body.get("spec")})
     except ValueError as error:
-        return Problem(Reason.INVALID_SPEC, bounded(str(error)))
+        return Problem(Reason.INVALID_SPEC, loose.one_line(str(error), MESSAGE_LENGTH))
 
 
 def check(spec: ModelDeploymentSpec, defaults: Defaults) -> Problem | None:
@@ -37,12 +37,7 @@ def check(spec: ModelDeploymentSpec, defaults: Defaults) -> Problem | None:
         return None
     reasons = {problem.reason for problem in problems}
     reason = reasons.pop() if len(reasons) == 1 else Reason.INVALID_SPEC
-    return Problem(reason, bounded("; ".join(problem.message for problem in problems)))
-
-
-def bounded(text: str) -> str:
-    """Return a text that fits into a condition."""
-    return text if len(text) <= MESSAGE_LENGTH else f"{text[: MESSAGE_LENGTH - 1]}…"
+    return Problem(reason, loose.one_line("; ".join(problem.message for problem in problems), MESSAGE_LENGTH))
 
 
 def _resources(spec: ModelDeploymentSpec) -> Iterator[Problem]:

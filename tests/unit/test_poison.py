@@ -187,6 +187,14 @@ def test_what_is_too_much(fields: dict[str, Any]) -> None:
     assert told["conditions"][0]["status"] == "False"
 
 
+def test_words_of_others_cannot_break_lines() -> None:
+    spec = Model().body()["spec"] | {"a\n\x00b\x1b[31m": 1}
+    decided, told = look(Model().body() | {"spec": spec})
+    assert decided.problem is not None
+    assert decided.problem.message.isprintable()
+    assert all(item["message"].isprintable() for item in told["conditions"])
+
+
 def test_the_neighbour_is_not_disturbed() -> None:
     good = World(Model("good"))
     look(Model().body() | {"spec": {"model": []}})
