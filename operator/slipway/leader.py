@@ -126,7 +126,7 @@ class Leader:
         self._tell()
         if lease is None:
             return
-        body = self._body(lease, holder="")
+        body = self._body(lease, "")
         body["spec"]["leaseDurationSeconds"] = 1
         try:
             await self._leases.replace(_KIND, self._namespace, self._name, body, seconds=3.0)
@@ -138,22 +138,23 @@ class Leader:
     async def _step(self) -> None:
         """Renew the Lease if it is held, else look at it and take it if that is allowed."""
         if self._lease is None or not self._leads.is_set():
+            self._lease = None
             try:
-                self._lease = await self._leases.get(_KIND, self._namespace, self._name)
+                found = await self._leases.get(_KIND, self._namespace, self._name)
             except Gone:
                 sent = self._clock()
-                body = self._body(None, holder=self._identity)
-                self._hold(await self._leases.create(_KIND, self._namespace, body), sent)
+                self._hold(await self._leases.create(_KIND, self._namespace, self._body(None, self._identity)), sent)
                 return
-            if not self._mine(self._lease) and not self._free(self._lease):
+            if not self._mine(found) and not self._free(found):
                 return
+        else:
+            found = self._lease
         sent = self._clock()
-        body = self._body(self._lease, holder=self._identity)
+        body = self._body(found, self._identity)
         try:
             answer = await self._leases.replace(_KIND, self._namespace, self._name, body, seconds=self._patience())
         except Conflict:
             self._lease = None  # somebody else wrote it: look again before anything else
-            self._seen_at = self._clock()
             return
         self._hold(answer, sent)
 
@@ -181,7 +182,7 @@ class Leader:
         return max(0.5, self.remaining()) if self._leads.is_set() else WATCH_EVERY * 2
 
     def _mine(self, lease: Manifest) -> bool:
-        """Tell whether the Lease names this process, which does not lead: a renewal whose answer was lost."""
+        """Tell whether the Lease names this process: a renewal whose answer was lost."""
         return bool((lease.get("spec") or {}).get("holderIdentity") == self._identity)
 
     def _free(self, lease: Manifest) -> bool:

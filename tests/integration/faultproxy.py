@@ -11,6 +11,7 @@ rules on verb and resource; without a rule every byte passes.
 """
 
 import asyncio
+import base64
 import contextlib
 import json
 import random
@@ -88,8 +89,13 @@ class FaultProxy:
         config = yaml.safe_load(kubeconfig.read_text())
         cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
         self._upstream = cluster["server"]
-        self._tls = ssl.create_default_context(cafile=cluster["certificate-authority"])
-        self._tls.load_cert_chain(user["client-certificate"], user["client-key"])
+        files = {}
+        for name, value in (cluster | user).items():
+            if name.endswith("-data"):
+                files[name] = folder / name.removesuffix("-data")
+                files[name].write_bytes(base64.b64decode(value))
+        self._tls = ssl.create_default_context(cafile=str(files["certificate-authority-data"]))
+        self._tls.load_cert_chain(files["client-certificate-data"], files["client-key-data"])
         self._rules: list[Rule] = []
         self._random = random.Random(7)
         self._loop = asyncio.new_event_loop()
@@ -180,7 +186,11 @@ class FaultProxy:
         return port
 
     async def _stop(self) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
         await self._runner.cleanup()
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
         await self._session.close()
 
     def _pick(self, verb: str, resource: str) -> Rule | None:
@@ -199,7 +209,8 @@ class FaultProxy:
             return await self._misbehave(request, rule)
         headers = {name: value for name, value in request.headers.items() if name.lower() not in {"host", "connection"}}
         url = self._upstream + str(request.rel_url)
-        async with self._session.request(request.method, url, data=await request.read(), headers=headers) as answer:
+        body = await request.read() or None
+        async with self._session.request(request.method, url, data=body, headers=headers) as answer:
             self.calls.append(Call(verb, resource, answer.status))
             kept = {"Content-Type": answer.headers.get("Content-Type", "application/json")}
             response = web.StreamResponse(status=answer.status, headers=kept)
@@ -269,7 +280,8 @@ class FaultProxy:
 
     async def _silence(self, request: web.Request, rule: Rule) -> None:
         """Say nothing until the client gives up; the silence of a dead connection does not end with the fault."""
-        while request.transport is not None and not request.transport.is_closing():
+        transport = request.transport
+        while transport is not None and not transport.is_closing():  # noqa: ASYNC110 - its end is no event
             await asyncio.sleep(0.05)
 
 

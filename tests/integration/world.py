@@ -36,7 +36,7 @@ Object = dict[str, Any]
 T = TypeVar("T")
 
 
-def eventually(ask: Callable[[], T], what: str, seconds: float = 20) -> T:
+def eventually(ask: Callable[[], T], what: str, seconds: float = 40) -> T:
     """Return the first true answer, or fail with the last one."""
     until = time.monotonic() + seconds
     answer = ask()
@@ -56,16 +56,16 @@ class Operator:
         self._flags = flags
         self._log = folder / f"{user}.log"
         self._health, self._metrics = free_ports(2)
+        self.path: list[Path] = []
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, *, ready: bool = True) -> "Operator":
         argv = [sys.executable, "-m", "slipway", f"--kubeconfig={self._kubeconfig}", *self._flags]
         argv += [f"--health-address=127.0.0.1:{self._health}", f"--metrics-address=127.0.0.1:{self._metrics}"]
         env = {name: value for name, value in os.environ.items() if not name.startswith("SLIPWAY_")}
+        env["PYTHONPATH"] = os.pathsep.join(map(str, [*self.path, ROOT / "operator"]))
         with self._log.open("ab") as log:
-            self.process = subprocess.Popen(
-                argv, stdout=log, stderr=log, env=env | {"PYTHONPATH": str(ROOT / "operator")}, cwd=self._log.parent
-            )
+            self.process = subprocess.Popen(argv, stdout=log, stderr=log, env=env, cwd=self._log.parent)
         if ready:
             eventually(self.ready, f"{self.user} is ready; its log: {self._log}", 60)
         return self

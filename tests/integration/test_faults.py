@@ -1,0 +1,188 @@
+"""The API server behaves badly; afterwards the operator works as if nothing had been."""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cluster.api import ApiError
+from tests.integration.conftest import StartOperator
+from tests.integration.faultproxy import Fault, FaultProxy, Kind
+from tests.integration.world import Operator, World, eventually
+
+TOO_MANY = Fault(Kind.STATUS, status=429, headers={"Retry-After": "1"}, message="too many requests, try later")
+BROKEN = Fault(Kind.STATUS, status=500, message="etcdserver: no leader")
+CONFLICT = Fault(Kind.STATUS, status=409, message="Operation cannot be fulfilled: the object has been modified")
+AUTOSCALING = {"minReplicas": 1, "maxReplicas": 3}
+
+
+@pytest.fixture
+def proxy(world: World, tmp_path: Path) -> Iterator[FaultProxy]:
+    with FaultProxy(world.plane.kubeconfig(f"proxied-{world.namespace}", ["system:masters"]), tmp_path) as made:
+        yield made
+
+
+def works(world: World, operator: Operator, name: str) -> None:
+    """Assert that a new ModelDeployment is carried out and a change of an old one is seen."""
+    world.create(name, autoscaling=AUTOSCALING)
+    world.settle(name)
+    assert operator.alive()
+    assert world.api.delete(world.path("Service", name))
+    eventually(lambda: world.find("Service", name), "children are still watched")
+
+
+@pytest.mark.parametrize(
+    "fault", [TOO_MANY, BROKEN, CONFLICT, Fault(Kind.RESET)], ids=lambda fault: f"{fault.kind.name}-{fault.status}"
+)
+def test_half_of_the_writes_fail_for_a_while(
+    world: World, start: StartOperator, proxy: FaultProxy, fault: Fault
+) -> None:
+    operator = start(world, kubeconfig=proxy.kubeconfig)
+    proxy.add(fault, verbs={"patch"}, share=0.5)
+    for number in range(5):
+        world.create(f"digits-{number}", autoscaling=AUTOSCALING)
+    time.sleep(4)
+    proxy.clear()
+    for number in range(5):
+        world.settle(f"digits-{number}")
+        assert len(world.names("Service", f"digits-{number}")) == 2
+    works(world, operator, "after")
+
+
+def test_a_wish_to_be_left_alone_is_kept(world: World, start: StartOperator, proxy: FaultProxy) -> None:
+    operator = start(world, kubeconfig=proxy.kubeconfig)
+    wish = Fault(Kind.STATUS, status=429, headers={"Retry-After": "3"}, message="too many requests")
+    proxy.add(wish, verbs={"patch"})
+    for number in range(10):
+        world.create(f"digits-{number}")
+    eventually(lambda: proxy.count("patch"), "a first write")
+    time.sleep(6)
+    assert proxy.count("patch") <= 16 + 30, f"{proxy.count('patch')} writes in two periods of silence"
+    proxy.clear()
+    for number in range(10):
+        eventually(lambda number=number: world.find("Deployment", f"digits-{number}"), "it goes on")
+    works(world, operator, "after")
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.slow
+def test_more_than_a_minute_of_errors_on_everything(world: World, start: StartOperator, proxy: FaultProxy) -> None:
+    """Longer than Kopf's own patience, lists and watches included."""
+    operator = start(world, kubeconfig=proxy.kubeconfig)
+    world.create("before")
+    world.settle("before")
+    process = operator.process
+    proxy.add(Fault(Kind.WATCH_ERROR, status=500), verbs={"watch"}, times=7)  # every watch that is open
+    proxy.add(BROKEN)
+    began = time.monotonic()
+    world.create("meanwhile")
+    world.api.delete(world.path("Service", "before"))
+    while time.monotonic() - began < 66:
+        assert operator.probe("/healthz") == 200, "a broken API server is no reason to restart the operator"
+        time.sleep(1)
+    proxy.clear()
+    eventually(lambda: world.find("Deployment", "meanwhile"), "what was created meanwhile is carried out", 45)
+    eventually(lambda: world.find("Service", "before"), "what was deleted meanwhile is made again", 45)
+    works(world, operator, "after")
+    assert operator.process is process
+    assert process is not None
+    assert process.poll() is None
+
+
+@pytest.mark.parametrize("code", [500, 410])
+def test_an_error_event_in_every_watch(world: World, start: StartOperator, proxy: FaultProxy, code: int) -> None:
+    operator = start(world, kubeconfig=proxy.kubeconfig)
+    world.create("before")
+    world.settle("before")
+    rule = proxy.add(Fault(Kind.WATCH_ERROR, status=code, message="too old resource version"), verbs={"watch"})
+    eventually(lambda: rule.hits >= 7, "every watch got one")
+    time.sleep(2)
+    proxy.clear()
+    works(world, operator, "after")
+    restarts = {name: value for name, value in operator.metrics().items() if name.startswith("slipway_watch_restarts")}
+    assert sum(restarts.values()) >= 6, restarts
+
+
+def test_what_is_deleted_while_nothing_is_watched_is_noticed(
+    world: World, start: StartOperator, proxy: FaultProxy
+) -> None:
+    """A watch that begins again after 410 brings no DELETED for what went in the gap."""
+    operator = start(world, "--resync-seconds=600", kubeconfig=proxy.kubeconfig)
+    for name in ("keeps", "goes"):
+        world.create(name)
+        world.settle(name)
+    proxy.add(BROKEN, verbs={"list", "watch"})
+    proxy.add(Fault(Kind.RESET), verbs={"watch"})  # those that are open
+    time.sleep(1)
+    world.api.delete(world.path("Deployment", "keeps"))
+    world.api.delete(world.path("ModelDeployment", "goes"))
+    world.api.delete(world.path("Deployment", "goes"))  # as the garbage collector does
+    proxy.clear()
+    proxy.add(Fault(Kind.STATUS, status=410, message="too old resource version"), verbs={"watch"}, times=7)
+    eventually(lambda: world.find("Deployment", "keeps"), "the lost child is made again", 40)
+    time.sleep(3)
+    assert world.find("Deployment", "goes") is None, "the children of a lost owner are not"
+    works(world, operator, "after")
+
+
+def test_dead_connections_are_noticed_by_silence(world: World, start: StartOperator, proxy: FaultProxy) -> None:
+    operator = start(world, "--watch-idle-seconds=4", "--request-timeout-seconds=2", kubeconfig=proxy.kubeconfig)
+    world.create("before")
+    world.settle("before")
+    proxy.add(Fault(Kind.SILENCE), verbs={"watch"})
+    time.sleep(0.5)
+    proxy.clear()  # new connections work, the old ones stay silent
+    world.create("after")
+    eventually(lambda: world.find("Deployment", "after"), "the news comes through a new connection", 15)
+    works(world, operator, "later")
+
+
+def test_writes_that_are_never_answered(world: World, start: StartOperator, proxy: FaultProxy) -> None:
+    operator = start(world, "--request-timeout-seconds=1", kubeconfig=proxy.kubeconfig)
+    proxy.add(Fault(Kind.SILENCE), verbs={"patch"}, resources={"deployments", "modeldeployments/status"}, times=6)
+    world.create("digits")
+    world.settle("digits")
+    works(world, operator, "after")
+
+
+def test_the_api_server_restarts(world: World, start: StartOperator) -> None:
+    operator = start(world)
+    world.create("before")
+    world.settle("before")
+    world.plane.restart_apiserver()
+    works(world, operator, "after")
+
+
+def test_another_writer_fights_for_the_status(shared: tuple[World, Operator]) -> None:
+    """Twenty writes a second to the same object: no lost status, no end of work."""
+    world, operator = shared
+    world.create("fought")
+    eventually(lambda: world.find("Deployment", "fought"), "the Deployment")
+    stop = threading.Event()
+
+    def fight() -> None:
+        number = 0
+        while not stop.wait(0.05):
+            number += 1
+            try:
+                world.api.patch(world.path("ModelDeployment", "fought"), {"metadata": {"labels": {"n": str(number)}}})
+                world.api.patch(world.path("Deployment", "fought"), {"metadata": {"labels": {"n": str(number)}}})
+                world.api.patch(
+                    world.path("ModelDeployment", "fought") + "/status", {"status": {"observedGeneration": number}}
+                )
+            except ApiError:
+                pass  # the fight is rough
+
+    fighter = threading.Thread(target=fight)
+    fighter.start()
+    try:
+        world.settle("fought")
+        time.sleep(2)
+    finally:
+        stop.set()
+        fighter.join()
+    eventually(lambda: world.status("fought")["observedGeneration"] == 1, "the status is true again")
+    eventually(lambda: world.is_ready("fought"), "Ready")
+    assert operator.alive()

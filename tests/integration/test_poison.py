@@ -1,0 +1,157 @@
+"""Resources that no admission would let in: a CRD without rules, as after a downgrade. The good ones go on."""
+
+import random
+import string
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cluster.controlplane import ControlPlane
+from tests.integration.conftest import served
+from tests.integration.world import CRD, CRDS, Operator, World, eventually
+
+
+def relaxed() -> dict[str, Any]:
+    """Return the CRD with a spec that may be anything."""
+    crd: dict[str, Any] = yaml.safe_load(CRD.read_text())
+    for version in crd["spec"]["versions"]:
+        schema = version["schema"]["openAPIV3Schema"]
+        schema.pop("x-kubernetes-validations", None)
+        schema["properties"]["spec"] = {"x-kubernetes-preserve-unknown-fields": True}
+        version["additionalPrinterColumns"] = []
+        version.get("subresources", {}).pop("scale", None)
+    return crd
+
+
+@pytest.fixture(scope="module")
+def lawless() -> Iterator[ControlPlane]:
+    with ControlPlane() as plane:
+        plane.api().create(CRDS, relaxed())
+        eventually(lambda: served(plane), "the kind is served")
+        yield plane
+
+
+def rubbish(rng: random.Random, depth: int = 0) -> Any:
+    """Return any JSON."""
+    letters = string.ascii_letters + "äß漢字🙂\u0000\u202e ./:{}$"
+    leaves = [
+        lambda: None,
+        lambda: rng.choice([True, False]),
+        lambda: rng.choice([0, -1, 2**62, 1.5, -1e300]),
+        lambda: "".join(rng.choices(letters, k=rng.randint(0, 80))),
+        lambda: "x" * 5000,
+    ]
+    if depth > 3 or rng.random() < 0.5:
+        return rng.choice(leaves)()
+    if rng.random() < 0.5:
+        return [rubbish(rng, depth + 1) for _ in range(rng.randint(0, 4))]
+    return {rng.choice(_FIELDS): rubbish(rng, depth + 1) for _ in range(rng.randint(0, 5))}
+
+
+_FIELDS = [
+    "model",
+    "uri",
+    "version",
+    "digest",
+    "runtime",
+    "image",
+    "args",
+    "batching",
+    "gpu",
+    "count",
+    "product",
+    "replicas",
+    "autoscaling",
+    "minReplicas",
+    "maxReplicas",
+    "metrics",
+    "rollout",
+    "strategy",
+    "progressDeadline",
+    "historyLimit",
+    "podTemplate",
+    "labels",
+    "annotations",
+    "resources",
+    "requests",
+    "limits",
+]
+_FIXED: list[Any] = [
+    {"model": {"uri": "ftp://host/x"}},
+    {"model": {"uri": "https://user:secret@host/x.tar"}},
+    {"model": {"uri": "pvc://models/../../etc"}},
+    {"model": {"uri": "pvc://models/digits", "digest": "sha256:short"}},
+    {"model": {"uri": "pvc://models/digits"}, "autoscaling": {"minReplicas": 5, "maxReplicas": 2}},
+    {"model": {"uri": "pvc://models/digits"}, "replicas": -3},
+    {"model": {"uri": "pvc://models/digits"}, "unknown": True},
+    {"model": {"uri": "pvc://models/digits"}, "resources": {"requests": {"cpu": "lots"}}},
+    {"model": {"uri": "pvc://models/" + "d" * 300_000}},
+]
+
+
+def test_poison_is_told_and_the_good_ones_converge(lawless: ControlPlane, tmp_path: Path) -> None:
+    world = World(lawless, "poison")
+    rng = random.Random(20)
+    specs = [*_FIXED, *({name: rubbish(rng) for name in rng.sample(_FIELDS, 4)} for _ in range(120))]
+    operator = Operator(lawless.kubeconfig("op", ["system:masters"]), tmp_path, "op", "--no-leader-elect").start()
+    try:
+        for number, spec in enumerate(specs):
+            body = {
+                "apiVersion": "serving.slipway.dev/v1alpha1",
+                "kind": "ModelDeployment",
+                "metadata": {"name": f"poison-{number}"},
+                "spec": spec,
+            }
+            assert lawless.api().create(world.path("ModelDeployment"), body)
+        world.create("good")
+        world.settle("good")
+        for number in range(len(_FIXED)):
+            told = eventually(lambda number=number: world.condition(f"poison-{number}"), f"{number} is told")
+            assert (told["status"], told["reason"]) == ("False", "InvalidSpec"), told
+            assert "spec" in told["message"]
+        assert "secret" not in operator.log()
+        assert operator.alive()
+        assert lawless.api().delete(world.path("Service", "good"))
+        eventually(lambda: world.find("Service", "good"), "it is still watched")
+        assert 'slipway_reconcile_total{result="error"}' not in operator.metrics(), operator.log()[-3000:]
+    finally:
+        operator.kill()
+
+
+def test_a_resource_that_crashes_the_decision_is_told(lawless: ControlPlane, tmp_path: Path) -> None:
+    """The error that nobody expected: here the decision itself is broken for one name, in the operator's own process."""
+    world = World(lawless, "crash")
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name != 'slipway.reconcile': return None\n"
+        "        sys.meta_path.remove(self)\n"
+        "        from slipway import plan\n"
+        "        real = plan.decide\n"
+        "        def decide(key, *rest):\n"
+        "            if key.name == 'bad': raise ZeroDivisionError('nobody expected this')\n"
+        "            return real(key, *rest)\n"
+        "        plan.decide = decide\n"
+        "        return None\n"
+        "sys.meta_path.insert(0, Finder())\n"
+    )
+    operator = Operator(lawless.kubeconfig("crash", ["system:masters"]), tmp_path, "crash", "--no-leader-elect")
+    operator.path = [tmp_path]
+    operator.start()
+    try:
+        world.create("bad")
+        world.create("good")
+        world.settle("good")
+        told = eventually(lambda: world.condition("bad"), "told")
+        assert told["status"] == "False"
+        assert "nobody expected this" in told["message"]
+        errors = 'slipway_reconcile_errors_total{error="ZeroDivisionError"}'
+        assert operator.metrics()[errors] >= 1
+        assert "[crash/bad]" in operator.log()
+        assert operator.alive()
+    finally:
+        operator.kill()
