@@ -66,6 +66,8 @@ def test_requests_in_flight_finish_and_the_exit_code_is_0(draining) -> None:
         assert answer.status == 200
         assert answer.headers["Connection"] == "close"
         assert json.loads(answer.read()) == {"outputs": steps}
+        connection.close()
+        idle.close()
     assert server.process.wait(timeout=20) == 0
     assert time.monotonic() - began < 25
     assert "Drained" in server.output()

@@ -79,6 +79,12 @@ def test_tls_with_client_certificates(models: Path, tmp_path: Path) -> None:
         assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
 
 
+def test_keys_that_are_none_fail_the_start(models: Path, tmp_path: Path) -> None:
+    (tmp_path / "ssl.pbtxt").write_text('server_key: "no key" server_cert: "no certificate"')
+    line = failed_start(f"--model_base_path={models / 'half'}", f"--ssl_config_file={tmp_path / 'ssl.pbtxt'}", *ONCE)
+    assert line == "INVALID_ARGUMENT: Failed to BuildAndStart gRPC server"
+
+
 def test_a_bad_tls_file_fails_the_start(models: Path, tmp_path: Path) -> None:
     (tmp_path / "ssl.pbtxt").write_text("server_key: 3")
     line = failed_start(f"--model_base_path={models / 'half'}", f"--ssl_config_file={tmp_path / 'ssl.pbtxt'}", *ONCE)

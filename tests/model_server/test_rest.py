@@ -261,6 +261,16 @@ def test_cors_headers_and_preflight(server: Server) -> None:
     assert server.post(HALF, {"instances": [[1.0]]}).headers["access-control-allow-origin"] == "*"
 
 
+def test_a_client_that_asks_before_sending_is_told_to_send(server: Server) -> None:
+    body = b'{"instances": [[2.0]]}'
+    head = f"POST {HALF} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.rest_port), timeout=30) as connection:
+        connection.sendall(head.encode())
+        assert connection.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body)
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
 def raw(server: Server, request: bytes) -> bytes:
     """Send bytes as they are; what came back until the server closed the connection."""
     with socket.create_connection(("127.0.0.1", server.rest_port), timeout=30) as connection:

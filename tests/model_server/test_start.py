@@ -1,9 +1,11 @@
 """Start order, failed starts and their last line, polling for versions."""
 
+import concurrent.futures
 import os
 import shutil
 import stat
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -144,6 +146,10 @@ def test_a_load_is_tried_again_as_often_as_told(base: Path) -> None:
          "INVALID_ARGUMENT: Either use_alts_credentials must be false or ssl_config_file must be empty."),
         (["--model_base_path=/nowhere", *ONCE],
          "INVALID_ARGUMENT: Could not find base path /nowhere for servable default with error NOT_FOUND: "),
+        (
+            ["--model_base_path=models/m", "--model_name=m"],
+            "INVALID_ARGUMENT: Expected model m to have an absolute path or URI; got base_path()=models/m",
+        ),
         (["--model_config_file=/nowhere"], "NOT_FOUND: /nowhere; No such file or directory"),
         (["--model_base_path=/x", "--tensorflow_session_parallelism=1", "--tensorflow_intra_op_parallelism=1",
           "--tensorflow_inter_op_parallelism=1"], "INVALID_ARGUMENT: Either configure "),
@@ -218,3 +224,27 @@ def test_a_signal_during_the_load_ends_the_process_at_once(tmp_path: Path) -> No
         assert server.process.wait(timeout=5) == 0
     finally:
         server.stop()
+
+
+def test_no_request_fails_while_versions_change(base: Path, models: Path, tmp_path: Path) -> None:
+    with serving(tmp_path / "log", f"--model_base_path={base}", "--model_name=m") as server:
+        done = threading.Event()
+
+        def ask() -> int:
+            answered = 0
+            while not done.is_set():
+                assert list(server.predict("m", {"x": [[2.0]]}).outputs["y"].float_val) == [3.0]
+                answered += 1
+            return answered
+
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            askers = [pool.submit(ask) for _ in range(2)]
+            try:
+                for version in ("2", "3"):
+                    shutil.copytree(models / "half" / "1", base / ".new")
+                    (base / ".new").rename(base / version)
+                    gone = f"Done unloading servable version {{name: m version: {int(version) - 1}}}"
+                    eventually(lambda gone=gone: gone in server.output())
+            finally:
+                done.set()
+            assert all(asker.result() > 0 for asker in askers)

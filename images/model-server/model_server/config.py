@@ -68,7 +68,9 @@ def check(options: Options) -> None:
 def models(options: Options) -> list[ModelConfig]:
     """The models to serve, from the config file or from --model_name and --model_base_path."""
     if not options.model_config_file:
-        return [ModelConfig(options.model_name, options.model_base_path)]
+        single = [ModelConfig(options.model_name, options.model_base_path)]
+        _check_paths(single)
+        return single
     message = textproto.read(options.model_config_file, model_server_config_pb2.ModelServerConfig())
     if message.WhichOneof("config") == "custom_model_config":
         raise ServingError(Code.UNIMPLEMENTED, "custom_model_config is not supported by this server.")
@@ -76,11 +78,7 @@ def models(options: Options) -> list[ModelConfig]:
     for model in listed:
         if sum(other.name == model.name for other in listed) > 1:
             raise invalid_argument(f"Illegal to list model {model.name} multiple times in config list")
-    for model in listed:
-        if "://" not in model.base_path and not model.base_path.startswith("/"):
-            raise invalid_argument(
-                f"Expected model {model.name} to have an absolute path or URI; got base_path()={model.base_path}"
-            )
+    _check_paths(listed)
     return listed
 
 
@@ -143,6 +141,17 @@ def session_config(options: Options) -> bytes:
     message.inter_op_parallelism_threads = inter
     serialized: bytes = message.SerializeToString()
     return serialized
+
+
+def _check_paths(models: list[ModelConfig]) -> None:
+    """Base paths are absolute, unless one is a URI: then none is checked, as in the C++ server."""
+    if any("://" in model.base_path for model in models):
+        return
+    for model in models:
+        if not model.base_path.startswith("/"):
+            raise invalid_argument(
+                f"Expected model {model.name} to have an absolute path or URI; got base_path()={model.base_path}"
+            )
 
 
 def _model(entry: Any) -> ModelConfig:

@@ -137,6 +137,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_OPTIONS = do_PATCH = answer  # noqa: N815 - http.server's names
 
+    def handle_expect_100(self) -> bool:
+        """Tell the client to send its body, at once and not with the answer."""
+        accepted = super().handle_expect_100()
+        self.wfile.flush()
+        return accepted
+
     def _reply(self, server: RestServer, body: bytes) -> Reply:
         path = self._path()
         try:

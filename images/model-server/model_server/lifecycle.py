@@ -112,6 +112,10 @@ def _serve(options: Options) -> int:
             print(error.detail, file=sys.stderr, flush=True)
         print(f"Failed to start server. Error: {error}", flush=True)
         return _FAILURE
+    except Exception as error:  # noqa: BLE001 - whatever it was, it is the reason that the platform shows
+        _log.exception("the start failed unexpectedly")
+        print(f"Failed to start server. Error: INTERNAL: {type(error).__name__}: {error}", flush=True)
+        return _FAILURE
     stop.wait()
     return _drain(running, drain_seconds(os.environ))
 

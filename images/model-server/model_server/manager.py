@@ -151,8 +151,8 @@ class Manager:
         name = model.config.name
         try:
             wanted = self._await_versions(model)
-        except ServingError as error:
-            failed[name] = [VersionState(-1, State.END, error)]
+        except Exception as error:  # noqa: BLE001 - this thread has nobody else to tell
+            failed[name] = [VersionState(-1, State.END, describe(error))]
             return
         for directory in reversed(wanted):
             self._load(model, directory)
