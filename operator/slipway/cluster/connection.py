@@ -230,11 +230,13 @@ def _seconds(header: str | None) -> float:
 
 _KINDS: Mapping[int, Callable[[str], ClusterError]] = {404: Gone, 409: Conflict, 410: Expired}
 _TRANSIENT = frozenset({408, 425, 429})
+_MALFORMED = "failed to create typed patch object"
+"""What server-side apply answers, as a 500, to a body that does not fit the kind's schema: it never will."""
 
 
 def _classify(status: int, message: str, retry_after: float, request: Request) -> ClusterError:
     if status in _KINDS:
         return _KINDS[status](message)
-    if status in _TRANSIENT or status >= 500:  # noqa: PLR2004 - HTTP
+    if status in _TRANSIENT or (status >= 500 and not message.startswith(_MALFORMED)):  # noqa: PLR2004 - HTTP
         return TryLater(f"{request.verb} {request.resource}: {message}", retry_after)
     return Refused(message)
