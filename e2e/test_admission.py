@@ -38,7 +38,7 @@ REFUSED = {
     "credentials": (changed(model={"uri": "https://me:secret@example.org/x.tar"}), "credentials"),
     "parent folder": (changed(model={"uri": "pvc://models/../other"}), "must not contain '..'"),
     "digest": (changed(model={"uri": "pvc://models/x", "digest": "md5:1"}), "spec.model.digest"),
-    "no model": ({**changed(), "spec": {"replicas": 1}}, "spec.model"),
+    "no model": ({**changed(), "spec": {"replicas": 1}}, 'missing required field "model"'),
     "long name": ({**changed(), "metadata": {"name": "n" * 53}}, "52"),
     "name with a dot": ({**changed(), "metadata": {"name": "a.b"}}, "name"),
 }

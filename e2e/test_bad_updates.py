@@ -68,7 +68,7 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {
     "empty version folder": (fetched("empty.tar.gz"), "FetchFailed", "empty"),
     "no SavedModel": (fetched("not_a_model.tar.gz"), "FetchFailed", "saved_model.pb"),
     "no signatures": (fetched("no_signatures.tar.gz"), "FetchFailed", "signature"),
-    "variables cut short": (fetched("corrupt.tar.gz"), "LoadFailed", "variables"),
+    "variables cut short": (fetched("corrupt.tar.gz"), "LoadFailed", "Read less bytes than requested"),
     "too little memory": (
         {"resources": {"requests": {"memory": "64Mi"}, "limits": {"memory": "64Mi"}}},
         "OutOfMemory",
@@ -104,7 +104,9 @@ def test_a_good_update_ends_all_that(steady: Steady) -> None:
     steady.serves()
     steady.kubectl.apply(deployment(NAME, url("half_plus_three.zip"), resources=RESOURCES))
     state = wait.ready(steady.kubectl, NAME)
-    assert traffic.ask(steady.predictor, NAME) == traffic.answer_of(HALVES["half_plus_three"])
+    assert traffic.ask_once(steady.kubectl, NAME) == traffic.answer_of(HALVES["half_plus_three"])
+    for pod in pods(steady.kubectl, NAME):
+        assert pod["metadata"]["uid"] not in steady.first
     newest, *before = state["status"]["history"]
     assert newest["verdict"] == "Ready"
     assert {entry["verdict"] for entry in before} <= {"Failed", "Superseded"}

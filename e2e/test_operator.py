@@ -62,14 +62,8 @@ def test_models_heal_without_it(namespace: Kubectl) -> None:
         system.run("wait", "--for=delete", "pod", f"--selector={OPERATOR_SELECTOR},app.kubernetes.io/component=operator",
                    "--timeout=60s")  # fmt: skip
         killed = uids(pods(namespace, "alone"))
-        namespace.run("delete", "pod", "--selector=serving.slipway.dev/name=alone")
-        wait.until(
-            namespace,
-            "deployment",
-            "alone",
-            lambda found: found["status"].get("availableReplicas") == 1,
-        )
-        assert not uids(pods(namespace, "alone")) & killed
+        namespace.run("delete", "pod", "--selector=serving.slipway.dev/name=alone", "--grace-period=0", "--force")
+        wait.replaced(namespace, "alone", killed)
         assert traffic.ask_once(namespace, "alone") == ANSWER
     finally:
         system.run("scale", "deployment", name, f"--replicas={count}")

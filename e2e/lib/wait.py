@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 
 from demo.kubectl import Kubectl, KubectlError, Manifest
-from e2e.lib.resources import KIND, current
+from e2e.lib.resources import KIND, current, pods, uids
 
 Predicate = Callable[[Manifest], bool]
 
@@ -37,6 +37,17 @@ def refused(kubectl: Kubectl, name: str, reason: str, words: str = "", seconds: 
         return right and words.lower() in found["message"].lower()
 
     return until(kubectl, KIND, name, holds, seconds)
+
+
+def replaced(kubectl: Kubectl, name: str, before: set[str], seconds: float = 120) -> None:
+    """Wait until a Deployment has pods that are ready, and none of them was there before."""
+
+    def holds(_: Manifest) -> bool:
+        found = pods(kubectl, name)
+        states = [entry for pod in found for entry in pod["status"].get("conditions", []) if entry["type"] == "Ready"]
+        return bool(states) and all(entry["status"] == "True" for entry in states) and not uids(found) & before
+
+    until(kubectl, "deployment", name, holds, seconds)
 
 
 def gone(kubectl: Kubectl, kind: str, name: str, seconds: float = 90) -> None:
