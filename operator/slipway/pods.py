@@ -36,8 +36,9 @@ _CONFIG_REASONS = frozenset(
     }
 )
 _NOISE = re.compile(r'^(Back-off pulling image "[^"]*"(: )?|ErrImagePull: |rpc error: code = \w+ desc = )+')
-_LOAD_ERROR = re.compile(r"Failed to start server\. Error: .*")
-_LOAD_ERROR_TEXT = "Failed to start server. Error: "
+_LOAD_ERROR = re.compile(r"Failed to start server\. Error: (.*)")
+_NOT_STARTED = 255
+"""Exit code of the server for whatever keeps it from starting."""
 _CLAIM = re.compile(r'persistentvolumeclaim "([^"]*)" not found')
 _PASSING = frozenset({"SourceUnreachable", "NoSpace", "InternalError"})
 """Reasons of fetch that waiting may cure."""
@@ -191,12 +192,13 @@ def _server_failed(facts: _Facts) -> _Finding | None:
     if ended.get("reason") == _OUT_OF_MEMORY:
         return _out_of_memory("loading or serving the model")
     words = loose.text(ended.get("message"))
-    if load := _LOAD_ERROR.search(words):
-        said = load[0].removeprefix(_LOAD_ERROR_TEXT)
-        return _Finding(
-            PodState.FAILED, Reason.LOAD_FAILED, f"the server could not load the model: {said}", failed=True
-        )
-    return _Finding(PodState.FAILED, Reason.CRASH_LOOP, f"the server {_how(ended)}", failed=True)
+    load = _LOAD_ERROR.search(words)
+    if load is None and (ended.get("exitCode") != _NOT_STARTED or not words):
+        reason = Reason.LOAD_FAILED if ended.get("exitCode") == _NOT_STARTED else Reason.CRASH_LOOP
+        return _Finding(PodState.FAILED, reason, f"the server {_how(ended)}", failed=True)
+    # The kubelet keeps the end of a log: the beginning of a long error may be cut off.
+    said = load[1] if load else words[-MESSAGE_LENGTH // 2 :]
+    return _Finding(PodState.FAILED, Reason.LOAD_FAILED, f"the server could not load the model: {said}", failed=True)
 
 
 def _ready(facts: _Facts) -> _Finding | None:

@@ -300,6 +300,21 @@ def test_a_model_that_does_not_load(state: dict[str, Any], last: dict[str, Any])
     assert "Reading SavedModel" not in found.message
 
 
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ("x" * 3000 + " due to error: DATA_LOSS: end", "the server could not load the model: x"),
+        ("due to error: DATA_LOSS: end", "the server could not load the model: due to error: DATA_LOSS: end"),
+        ("", "the server ended with exit code 255"),
+    ],
+)
+def test_an_error_whose_beginning_is_cut_off(message: str, told: str) -> None:
+    found = starting(BACK_OFF, ended(255, "Error", message)).project()
+    assert (found.reason, found.failed) == (Reason.LOAD_FAILED, True)
+    assert found.message.startswith(told)
+    assert not message or "end" in found.message[-4:]
+
+
 @pytest.mark.parametrize("last", [ended(137, "OOMKilled"), ended(255, "OOMKilled", LOAD_ERROR)])
 def test_too_little_memory_at_load(last: dict[str, Any]) -> None:
     found = starting(BACK_OFF, last).project()
