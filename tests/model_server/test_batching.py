@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from tests.model_server.harness import Server, array_of, predict_request, serving
+from tests.model_server.test_drain import steps_for
 from tests.model_server.test_metrics import samples
 from tests.model_server.test_start import ONCE, eventually, failed_start
 
 SESSION = ":tensorflow:serving:batching_session:"
-LONG_STEPS = 100_000.0
 CODES = grpc.StatusCode
 
 
@@ -120,13 +120,16 @@ def test_padding_repeats_the_first_value(models: Path, monitoring: str, tmp_path
 def test_a_full_queue_refuses_and_a_late_request_is_told_so(models: Path, monitoring: str, tmp_path: Path) -> None:
     text = "max_batch_size { value: 1 } max_enqueued_batches { value: 1 } num_batch_threads { value: 1 }"
     with batched(tmp_path, models, monitoring, text) as server:
-        slow = {"x": np.array([LONG_STEPS], np.float32)}
+        steps = float(steps_for(server, 4, "batch_slow", {"x": np.array([20_000.0], np.float32)}))
+        queued = metric(server, "queuing_latency_count", thread_pool_name="batch_threads")
+        sent = metric(server, "input_batch_size_count")
+        slow = {"x": np.array([steps], np.float32)}
         call = server.prediction.Predict.future
         request = predict_request("kitchen", slow, "batch_slow")
         running = call(request, timeout=120)
-        eventually(lambda: metric(server, "queuing_latency_count", thread_pool_name="batch_threads") == 1)
+        eventually(lambda: metric(server, "queuing_latency_count", thread_pool_name="batch_threads") == queued + 1)
         waiting = call(request, timeout=0.2)
-        eventually(lambda: metric(server, "input_batch_size_count") == 2)
+        eventually(lambda: metric(server, "input_batch_size_count") == sent + 2)
         with pytest.raises(grpc.RpcError) as full:
             server.prediction.Predict(request, timeout=60)
         assert full.value.code() == CODES.UNAVAILABLE
@@ -135,7 +138,7 @@ def test_a_full_queue_refuses_and_a_late_request_is_told_so(models: Path, monito
             "max_enqueued_batches is 1"
         )
         assert waiting.exception().code() == CODES.DEADLINE_EXCEEDED
-        assert array_of(running.result().outputs["y"]).tolist() == [LONG_STEPS]
+        assert array_of(running.result().outputs["y"]).tolist() == [steps]
         # The server saw it differently from the client: the request ran out of time in the queue.
         count = ':tensorflow:serving:request_count{model_name="kitchen",status="RESOURCE_EXHAUSTED"} 1\n'
         eventually(lambda: count in server.metrics())

@@ -30,11 +30,11 @@ def draining(models: Path, monitoring: str, tmp_path: Path):
         server.stop()
 
 
-def steps_for(server: Server, seconds: float) -> int:
-    """How many steps of the slow signature take about that long, here and now."""
+def steps_for(server: Server, seconds: float, signature: str = "slow", inputs: dict | None = None) -> int:
+    """How many steps of a slow signature take about that long, here and now; `inputs` ask for 20 000 of them."""
     probe = 20_000
     began = time.monotonic()
-    server.predict("kitchen", {"n": np.array(probe)}, "slow")
+    server.predict("kitchen", inputs or {"n": np.array(probe)}, signature)
     return int(probe * seconds / (time.monotonic() - began))
 
 

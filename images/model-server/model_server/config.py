@@ -144,11 +144,8 @@ def session_config(options: Options) -> bytes:
 
 
 def _check_paths(models: list[ModelConfig]) -> None:
-    """Base paths are absolute, unless one is a URI: then none is checked, as in the C++ server."""
-    if any("://" in model.base_path for model in models):
-        return
     for model in models:
-        if not model.base_path.startswith("/"):
+        if "://" not in model.base_path and not model.base_path.startswith("/"):
             raise invalid_argument(
                 f"Expected model {model.name} to have an absolute path or URI; got base_path()={model.base_path}"
             )
