@@ -18,7 +18,11 @@ OPERATOR_NAMESPACE = "slipway-system"
 OPERATOR_USER = "slipway"
 CLIENT_USER = "bench-client"
 COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok")
-_HPA_SYNC = "--horizontal-pod-autoscaler-sync-period=60s"
+_CONTROLLER_FLAGS = (
+    "--horizontal-pod-autoscaler-sync-period=60s",
+    # A starved kwok renews its nodes' leases late; the pods of a node that is given up never become Ready again.
+    "--node-monitor-grace-period=1h",
+)
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ def bed(nodes: int) -> Iterator[Bed]:
         scheduler=True,
         kwok=Nodes(count=nodes),
         audit=True,
-        controller_manager_flags=(_HPA_SYNC,),
+        controller_manager_flags=_CONTROLLER_FLAGS,
     )
     with ControlPlane(options) as plane:
         _prepare(plane.api())
