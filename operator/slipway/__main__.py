@@ -143,7 +143,7 @@ class Operator:
 
     def _reflectors(self) -> list[Reflector]:
         def wake(keys: Iterable[Key], *, deleted: bool = False) -> None:
-            self._loop.wake(keys, deleted=deleted)
+            self._loop.wake_by_child(keys, deleted=deleted)
 
         reflectors = []
         for kind in CHILD_KINDS:
@@ -227,8 +227,9 @@ class Operator:
             return "the election has ended"
         if self._kopf is not None and self._kopf.done():
             return f"the watch of {KIND}s has ended"
-        if now - self._watched_at > _KOPF_GRACE:
-            return f"{KIND}s have not been watched for {now - self._watched_at:.0f} s"
+        unwatched = now - self._watched_at
+        if unwatched - self._loop.heard() > _KOPF_GRACE:  # the API server was there all the while
+            return f"{KIND}s have not been watched for {unwatched:.0f} s"
         return self._loop.trouble()
 
     def _ready(self) -> str:

@@ -21,6 +21,8 @@ from slipway.watch import Reflector, Source, relist
 
 STUCK_SECONDS = 300.0
 """A worker that holds one key for so long, or a key that nobody takes for so long, means that the loop is stuck."""
+CHILD_SECONDS = 0.2
+"""How long news of children gathers: a pod that starts brings half a dozen events within a second."""
 _LAG_EVERY = 1.0
 _log = logging.getLogger("slipway.loop")
 
@@ -101,12 +103,23 @@ class Loop:
             return f"a ModelDeployment has waited for a worker for more than {STUCK_SECONDS:.0f} s"
         return ""
 
-    def wake(self, keys: Iterable[Key], *, deleted: bool = False) -> None:
-        """Have these keys looked at; `deleted` tells that a child of theirs is gone."""
+    def heard(self) -> float:
+        """Return the seconds since the API server was last heard on any watch of children."""
+        return min((reflector.age() for reflector in self._reflectors), default=0.0)
+
+    def wake(self, keys: Iterable[Key]) -> None:
+        """Have these keys looked at now: their ModelDeployments have changed."""
+        for key in keys:
+            self._queue.wake(key)
+
+    def wake_by_child(self, keys: Iterable[Key], *, deleted: bool = False) -> None:
+        """Have these keys looked at because of their children: at once where one is gone, else soon."""
         for key in keys:
             if deleted:
                 self._reconciler.child_deleted(key)
-            self._queue.wake(key)
+                self._queue.wake(key)
+            else:
+                self._queue.wake_after(key, CHILD_SECONDS)
 
     def wake_all(self) -> None:
         """Have everything looked at: another process may have been at work."""
@@ -144,8 +157,8 @@ class Loop:
             await asyncio.sleep(self._resync_seconds * self._random.uniform(0.9, 1.0))
             for namespace in self._namespaces:
                 try:
-                    changed, _ = await relist(self._source, self._store, KIND, namespace)
-                    self.wake(changed)
+                    found = await relist(self._source, self._store, KIND, namespace)
+                    self.wake(found.changed | found.lost)
                 except ClusterError as error:
                     _log.warning("resync of %s failed: %s", KIND, error)
             for reflector in self._reflectors:

@@ -126,18 +126,25 @@ def _hash(value: Any) -> int:
     return hash(json.dumps(value, sort_keys=True))
 
 
+def _hash_rendered(manifest: Manifest) -> int:
+    """Return a digest of what a renderer made: it orders its keys always alike, so that sorting would be waste."""
+    return hash(repr(manifest))
+
+
 def _digest(action: Apply | Delete) -> int:
     if isinstance(action, Delete):
         return hash(action.uid)
-    return hash((action.manager, action.create, _hash(action.manifest)))
+    return hash((action.manager, action.create, _hash_rendered(action.manifest)))
 
 
 def _asked_for(store: Store, key: Key, ref: Ref) -> int:
     """Return a digest of an object without what changes by itself; 0 where it is not known."""
+    if ref.kind != "Deployment":
+        return store.digest(key, ref)  # these are kept without their status
     body = store.child(key, ref)
     if body is None:
         return 0
     metadata = {
         name: value for name, value in body["metadata"].items() if name not in {"resourceVersion", "generation"}
     }
-    return _hash({name: value for name, value in body.items() if name != "status"} | {"metadata": metadata})
+    return hash(repr((metadata, body.get("spec"))))

@@ -17,7 +17,7 @@ from slipway.observed import Key, Manifest, Observed, Pod, Ref
 OWNS_REPLICAS: Final = "x-slipway-owns-replicas"
 """Key in the metadata of a stored Deployment: the manager `slipway` owns `spec.replicas`."""
 _TOMBSTONES = 10_000
-_WITHOUT_STATUS = frozenset({"Service", "HorizontalPodAutoscaler", "PodDisruptionBudget"})
+_WITHOUT_STATUS = frozenset({"Service", "HorizontalPodAutoscaler", "PodDisruptionBudget", "ControllerRevision"})
 """Kinds whose status nobody here reads; an autoscaler's changes every 15 seconds."""
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
@@ -76,6 +76,11 @@ class Store:
         """Return one child that is not a pod, or None."""
         entry = self._children.get(key, {}).get(ref)
         return None if entry is None or isinstance(entry.value, Pod) else _load(entry)
+
+    def digest(self, key: Key, ref: Ref) -> int:
+        """Return a digest of what is kept of one child, within this process; 0 where there is none."""
+        entry = self._children.get(key, {}).get(ref)
+        return hash(entry.value) if entry else 0
 
     def put(self, body: Manifest) -> frozenset[Key]:
         """Take in one object as the API server sent it (the body is changed); return the keys whose picture changed."""

@@ -10,6 +10,7 @@ import logging
 import random
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Protocol
 
 from slipway.cluster import ClusterError, Expired
@@ -35,10 +36,17 @@ class Source(Protocol):
         """Yield event types and objects."""
 
 
-async def relist(
-    source: Source, store: Store, kind: str, namespace: str | None, selector: str = ""
-) -> tuple[frozenset[Key], str]:
-    """List one kind into the store, forget what the list lacks; return the keys whose picture changed, and the version.
+@dataclass(frozen=True, slots=True)
+class Relisted:
+    """What a list brought: keys with something new, keys that lost something, the resourceVersion of the list."""
+
+    changed: frozenset[Key]
+    lost: frozenset[Key]
+    version: str
+
+
+async def relist(source: Source, store: Store, kind: str, namespace: str | None, selector: str = "") -> Relisted:
+    """List one kind into the store, forget what the list lacks; return what came of it.
 
     Raises:
         ClusterError: the list could not be had; what arrived of it is in the store, nothing was forgotten.
@@ -51,8 +59,7 @@ async def relist(
             for item in items:
                 seen.append((item["metadata"]["namespace"], item["metadata"]["name"]))
                 changed |= store.put(item)
-    changed |= store.keep_only(kind, namespace, seen, int(version))
-    return frozenset(changed), version
+    return Relisted(frozenset(changed), store.keep_only(kind, namespace, seen, int(version)), version)
 
 
 class Wake(Protocol):
@@ -124,12 +131,13 @@ class Reflector:
 
     async def resync(self) -> None:
         """List, take over the differences, wake whom they concern."""
-        changed, version = await relist(self._source, self._store, self.kind, self.namespace, self._selector)
+        found = await relist(self._source, self._store, self.kind, self.namespace, self._selector)
         self._heard = self._clock()
         if not self._version:
-            self._version = version
+            self._version = found.version
         self.synced.set()
-        self._wake(changed)
+        self._wake(found.changed)
+        self._wake(found.lost, deleted=True)
 
     async def _follow(self) -> None:
         events = self._source.watch(self.kind, self.namespace, self._selector, self._version)

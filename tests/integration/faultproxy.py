@@ -192,9 +192,12 @@ class FaultProxy:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
         await self._session.close()
+        await asyncio.sleep(0.1)  # its transports end in later turns of the loop
 
-    def _pick(self, verb: str, resource: str) -> Rule | None:
+    def _pick(self, verb: str, resource: str, *, answering: bool = False) -> Rule | None:
         for rule in self._rules:
+            if answering and rule.fault.kind is Kind.STATUS:
+                continue  # too late for another status
             if rule.matches(verb, resource) and rule.hits < rule.times and self._random.random() < rule.share:
                 rule.hits += 1
                 return rule
@@ -251,7 +254,7 @@ class FaultProxy:
                     pending = None
                     await response.write(chunk)
                 else:
-                    rule = self._pick("watch", resource)
+                    rule = self._pick("watch", resource, answering=True)
         finally:
             if pending is not None:
                 pending.cancel()

@@ -66,6 +66,27 @@ class Request:
     urgent: bool = False
 
 
+@dataclass(slots=True)
+class _Session:
+    """One login: a client and how many exchanges use it.
+
+    It is closed when it is retired and the last one has ended: an exchange whose session is closed under it would wait
+    for ever.
+    """
+
+    client: ApiClient
+    users: int = 0
+    retired: bool = False
+
+    async def leave(self) -> None:
+        self.users -= 1
+        await self.close_if_unused()
+
+    async def close_if_unused(self) -> None:
+        if self.retired and self.users == 0:
+            await self.client.close()
+
+
 class Connection:
     """A connection to one API server."""
 
@@ -76,8 +97,7 @@ class Connection:
         self._timeout = timeout
         self._meter = meter
         self._slots = asyncio.Semaphore(parallel)
-        self._client: ApiClient | None = None
-        self._headers: dict[str, str] = {}
+        self._session: _Session | None = None
         self._logged_in = float("-inf")
         self._quiet_until = 0.0
         self._random = random.Random()  # noqa: S311 - jitter needs no secrecy
@@ -105,20 +125,21 @@ class Connection:
         configuration.proxy = configuration.proxy or _proxy(configuration.host)
         # Otherwise aiohttp asks the environment for a proxy before each request, in a thread: a tenth of a write's time.
         configuration.client_session_kwargs = {"trust_env": False}
-        old, self._client = self._client, ApiClient(configuration)
-        self._client.user_agent = "slipway-operator"
+        old, self._session = self._session, _Session(ApiClient(configuration))
+        self._session.client.user_agent = "slipway-operator"
         self._logged_in = time.monotonic()
         if old is not None:
-            await old.close()
+            old.retired = True
+            await old.close_if_unused()
 
     async def close(self) -> None:
         """Close all connections."""
-        if self._client is not None:
-            await self._client.close()
+        if self._session is not None:
+            await self._session.client.close()
 
     async def credentials(self) -> Credentials:
         """Return what Kopf needs for its own session."""
-        configuration = self._api().configuration
+        configuration = self._current().client.configuration
         key = await configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
         scheme, _, token = (key or "").partition(" ")
         return Credentials(
@@ -167,8 +188,10 @@ class Connection:
         started = time.monotonic()
         code = "error"
         response: aiohttp.ClientResponse | None = None
+        session = self._current()
+        session.users += 1
         try:
-            response = await self._open(request, limit)
+            response = await self._open(session.client, request, limit)
             code = str(response.status)
             if response.status >= 400:  # noqa: PLR2004 - HTTP
                 raise await self._error(request, response)
@@ -180,9 +203,10 @@ class Connection:
             self._meter.requested(request.verb, request.resource, code, time.monotonic() - started)
             if response is not None:
                 response.close() if request.verb == "watch" else response.release()
+            await session.leave()
 
-    async def _open(self, request: Request, limit: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
-        client = self._api()
+    @staticmethod
+    async def _open(client: ApiClient, request: Request, limit: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
         headers = {"Accept": "application/json", "User-Agent": client.user_agent, "Content-Type": request.content_type}
         token = await client.configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
         if token:
@@ -211,10 +235,10 @@ class Connection:
             self._logged_in = time.monotonic()
             await self.login()
 
-    def _api(self) -> ApiClient:
-        if self._client is None:
+    def _current(self) -> _Session:
+        if self._session is None:
             raise ClusterError("not logged in")
-        return self._client
+        return self._session
 
 
 def _proxy(server: str) -> str | None:
