@@ -55,8 +55,9 @@ def _creation(creation: Creation) -> list[Bar]:
         ),
         Bar(f"N={n}: requests that are no writes", creation.requests.reads, 0),
         Bar(f"N={n}: operator CPU per resource", creation.cpu_millis_each, CPU_MILLIS, "ms"),
-        Bar(f"N={n}: seconds to all Ready / baseline", creation.ratio, RATIO, "x", stretch=RATIO_STRETCH),
     ]
+    if creation.ratio is not None:
+        bars.append(Bar(f"N={n}: seconds to all Ready / baseline", creation.ratio, RATIO, "x", stretch=RATIO_STRETCH))
     limit = next((mib for count, mib in MEMORY_MIB if n <= count), None)
     if limit is not None:
         bars.append(Bar(f"N={n}: operator peak memory", creation.peak_mib, limit, "MiB"))

@@ -45,14 +45,14 @@ class Creation:
     start_mib: float
 
     @property
-    def baseline_seconds(self) -> float:
-        """Return the mean of the runs without the operator."""
-        return fmean(run.seconds for run in self.baselines)
+    def baseline_seconds(self) -> float | None:
+        """Return the mean of the runs without the operator; None if there were none."""
+        return fmean(run.seconds for run in self.baselines) if self.baselines else None
 
     @property
-    def ratio(self) -> float:
-        """Return how many times as long it took with the operator."""
-        return self.run.seconds / self.baseline_seconds
+    def ratio(self) -> float | None:
+        """Return how many times as long it took with the operator; None if nothing was run without it."""
+        return self.run.seconds / self.baseline_seconds if self.baseline_seconds else None
 
     @property
     def requests_each(self) -> float:

@@ -42,7 +42,7 @@ def _creations(creations: Sequence[Creation]) -> str:
         ("children of one resource", *(str(c.children) for c in creations)),
         ("client alone: seconds, each run", *(" ".join(f"{r.seconds:.1f}" for r in c.baselines) for c in creations)),
         ("operator: seconds to all Ready", *(f"{c.run.seconds:.1f}" for c in creations)),
-        ("  ratio", *(f"{c.ratio:.2f} x" for c in creations)),
+        ("  ratio", *("-" if c.ratio is None else f"{c.ratio:.2f} x" for c in creations)),
         ("operator: requests per resource", *(f"{c.requests_each:.2f}" for c in creations)),
         ("  of them writes", *(f"{c.requests.writes / c.count:.2f}" for c in creations)),
         ("  refused, all together", *(str(c.requests.refused) for c in creations)),
@@ -65,8 +65,8 @@ def _plane_alone(creation: Creation) -> str:
 
 
 def _loads(creation: Creation) -> str:
-    first, *rest = creation.baselines
-    return " ".join(f"{run.load:.1f}" for run in (first, creation.run, *rest))
+    runs = (*creation.baselines[:1], creation.run, *creation.baselines[1:])
+    return " ".join(f"{run.load:.1f}" for run in runs)
 
 
 def _after(after: After) -> str:

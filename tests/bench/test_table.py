@@ -49,6 +49,14 @@ def test_a_report_of_creations_alone_has_a_table():
     assert "idle" not in render(found, evaluate(found))
 
 
+def test_without_a_client_alone_there_is_no_ratio():
+    found = report(created(5, baselines=()), after=None)
+    bars = evaluate(found)
+    assert row(render(found, bars), "  ratio") == ["-"]
+    assert not [bar for bar in bars if "baseline" in bar.name]
+    assert found.to_json()["creations"][0]["derived"]["ratio"] is None
+
+
 def test_json_carries_measured_and_derived_numbers():
     document = json.loads(json.dumps(report(created(500)).to_json()))
     [creation] = document["creations"]
