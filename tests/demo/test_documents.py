@@ -20,7 +20,7 @@ def test_every_reason_of_a_status_is_explained(reason: Reason) -> None:
     assert f"| `{reason.value}` |" in TROUBLESHOOTING
 
 
-@pytest.mark.parametrize("reason", set(FetchReason) - {FetchReason.VERSION_EXISTS})
+@pytest.mark.parametrize("reason", sorted(set(FetchReason) - {FetchReason.VERSION_EXISTS}))
 def test_every_reason_of_a_fetch_is_explained(reason: FetchReason) -> None:
     assert f"| `{reason.value}` |" in TROUBLESHOOTING
 
