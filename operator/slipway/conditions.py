@@ -148,7 +148,7 @@ def progressing(view: View) -> Says:
         return _no(pod.reason, f"Revision {view.revision} is stuck: {_count_pods(view)}")
     if overdue is not None:
         return overdue
-    if view.plan.draining and view.rolled_out and view.counts is not None and not view.counts.replaced:
+    if view.plan.draining and view.rolled_out and any(pod.revision != view.revision for pod in view.pods):
         message = f"An old pod goes before a new one comes: {_count_pods(view)}"
         return Says(ConditionStatus.TRUE, Reason.DRAINING_FIRST, message)
     reason = Reason.SCALING if view.rolled_out and _was_ready(view) else Reason.ROLLING_OUT

@@ -116,7 +116,7 @@ def draining(
     strategy = spec.rollout.strategy
     if strategy is not RolloutStrategy.AUTO:
         return strategy is RolloutStrategy.DRAIN_FIRST
-    if spec.gpu is None or live is None or (number(live) == record.number and counts(live).replaced):
+    if spec.gpu is None or live is None or (number(live) == record.number and counts(live).complete):
         return False
     rolling = ((live.get("spec") or {}).get("strategy") or {}).get("rollingUpdate") or {}
     if rolling.get("maxSurge") == 0:

@@ -296,7 +296,10 @@ def test_a_gpu_that_an_old_pod_holds_is_freed_first_and_only_until_the_roll_out_
     assert strategy(world) == {"maxSurge": 0, "maxUnavailable": 1}
     # The old pod is going, the new one still waits, then loads: no turning back on the way.
     world.pods = (a_pod("digits-1-0", 1, PodState.TERMINATING), world.pods[1])
+    generation = world.deployment["metadata"]["generation"]
+    world.numbers(observedGeneration=generation, replicas=1, updatedReplicas=1, readyReplicas=0, availableReplicas=0)
     assert world.decide().draining
+    assert world.decide().actions == ()
     world.pods = (a_pod("digits-2-0", 2, PodState.LOADING),)
     assert world.decide().actions == ()
     world.roll_out()

@@ -205,6 +205,23 @@ def test_draining_first() -> None:
     ]
 
 
+def test_draining_is_told_until_the_old_pod_is_gone() -> None:
+    """Going away it still holds its GPU, for as long as its drain lasts."""
+    world = rolling(Model().gpu().rollout(strategy="DrainFirst").replicas(1), replicas=1, readyReplicas=0)
+    waits = a_pod("new", 2, PodState.UNSCHEDULABLE, reason=Reason.GPU_UNAVAILABLE, message="no GPU is free: 0/1")
+    with_pods(world, a_pod("old", 1, PodState.TERMINATING), waits)
+    assert facts(world.say())["Progressing"] == ("True", "DrainingFirst")
+    world.pods = (a_pod("new", 2, PodState.LOADING),)
+    assert facts(world.say())["Progressing"] == ("True", "RollingOut")
+
+
+def test_a_first_roll_out_drains_nothing() -> None:
+    world = World(Model().rollout(strategy="DrainFirst"))
+    world.settle()
+    world.roll_out(ready=False)
+    assert facts(world.say())["Progressing"] == ("True", "RollingOut")
+
+
 # Trouble
 
 
