@@ -67,7 +67,9 @@ class Predictor:
 
     channel: Any
 
-    def predict(self, model: str, inputs: Tensors, seconds: float = 10) -> dict[str, Array]:
+    def predict(
+        self, model: str, inputs: Tensors, seconds: float = 10, *, wait_for_ready: bool = True
+    ) -> dict[str, Array]:
         """Return the named outputs for the named inputs; raise grpc.RpcError with the server's code and words."""
         request = predict_pb2.PredictRequest()
         request.model_spec.name = model
@@ -78,7 +80,7 @@ class Predictor:
             request_serializer=predict_pb2.PredictRequest.SerializeToString,
             response_deserializer=predict_pb2.PredictResponse.FromString,
         )
-        answer = call(request, timeout=seconds, wait_for_ready=True)
+        answer = call(request, timeout=seconds, wait_for_ready=wait_for_ready)
         return {name: from_tensor(tensor) for name, tensor in answer.outputs.items()}
 
 

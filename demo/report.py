@@ -9,7 +9,12 @@ from demo.console import table
 
 REQUIRED_ACCURACY = 0.95
 SERVER_METRICS = (":tensorflow:serving:request_count", ":tensorflow:serving:request_latency_count")
-OPERATOR_METRICS = ("slipway_",)
+OPERATOR_METRICS = (
+    "slipway_leader",
+    "slipway_modeldeployment_",
+    "slipway_reconcile_total",
+    "slipway_api_requests_total",
+)
 
 
 def accuracy(answers: Array, targets: Array) -> float:

@@ -10,7 +10,7 @@ from demo import progress, reach, report
 from demo.client import Array, ask_all, connect, http
 from demo.console import Console
 from demo.errors import DemoError
-from demo.kubectl import Kubectl
+from demo.kubectl import Kubectl, Manifest
 from demo.model import Published
 from demo.platform import OPERATOR_NAMESPACE, OPERATOR_SELECTOR
 from demo.shell import ROOT
@@ -79,24 +79,27 @@ def show(kubectl: Kubectl, console: Console) -> None:
     console.detail(f"\n$ kubectl get mdep {NAME} -o jsonpath='{{.status}}'")
     resource = kubectl.get("modeldeployment", NAME) or {}
     console.detail(json.dumps(resource.get("status", {}), indent=2))
-    with reach.service(kubectl, NAME) as route:
-        page = http(f"{route.http}/monitoring/prometheus/metrics")
-    console.detail("\nmetrics of one server (/monitoring/prometheus/metrics on its HTTP port)")
-    console.detail("\n".join(report.metric_lines(page, report.SERVER_METRICS)))
-    console.detail("\nmetrics of the operator (/metrics)")
+    for pod in kubectl.items("pods", f"serving.slipway.dev/name={NAME}"):
+        console.detail(f"\nmetrics of {pod['metadata']['name']} (port 8501, /monitoring/prometheus/metrics)")
+        page = pod_page(kubectl, pod, reach.REST_PORT, "monitoring/prometheus/metrics")
+        console.detail("\n".join(report.metric_lines(page, report.SERVER_METRICS)) or "nothing was asked of it yet")
+    console.detail("\nmetrics of the operator (port 8080, /metrics)")
     console.detail("\n".join(report.metric_lines(operator_metrics(kubectl), report.OPERATOR_METRICS)))
 
 
 def operator_metrics(kubectl: Kubectl) -> str:
     """Return the metrics page of the operator pod that leads, through the API server."""
     system = kubectl.within(OPERATOR_NAMESPACE)
-    pages = []
-    for pod in system.items("pods", OPERATOR_SELECTOR):
-        path = f"/api/v1/namespaces/{OPERATOR_NAMESPACE}/pods/{pod['metadata']['name']}:8080/proxy/metrics"
-        pages.append(system.run("get", "--raw", path).stdout)
+    pages = [pod_page(system, pod, 8080, "metrics") for pod in system.items("pods", OPERATOR_SELECTOR)]
     if not pages:
         raise DemoError(f"no operator pod runs in {OPERATOR_NAMESPACE}")
     return max(pages, key=len)
+
+
+def pod_page(kubectl: Kubectl, pod: Manifest, port: int, path: str) -> str:
+    """Return what a pod answers to a GET, through the API server."""
+    name = pod["metadata"]["name"]
+    return kubectl.run("get", "--raw", f"/api/v1/namespaces/{kubectl.namespace}/pods/{name}:{port}/proxy/{path}").stdout
 
 
 def next_steps(kubectl: Kubectl) -> str:

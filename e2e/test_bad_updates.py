@@ -107,7 +107,8 @@ def test_a_good_update_ends_all_that(steady: Steady) -> None:
     assert traffic.ask_once(steady.kubectl, NAME) == traffic.answer_of(HALVES["half_plus_three"])
     for pod in pods(steady.kubectl, NAME):
         assert pod["metadata"]["uid"] not in steady.first
-    newest, *before = state["status"]["history"]
-    assert newest["verdict"] == "Ready"
+    newest, *before, first = state["status"]["history"]
+    assert (newest["verdict"], newest["uri"]) == ("Ready", url("half_plus_three.zip"))
+    assert first["verdict"] in {"Ready", "Superseded"}
     assert {entry["verdict"] for entry in before} <= {"Failed", "Superseded"}
     assert [entry["reason"] for entry in before].count("FetchFailed") >= 5

@@ -73,5 +73,5 @@ def test_deleting_it_deletes_everything(namespace: Kubectl) -> None:
     wait.gone(namespace, "service", "passing")
     wait.gone(namespace, "service", "passing-headless")
     wait.gone(namespace, "controllerrevision", "passing-1")
-    wait.gone(namespace, "pod", pod["metadata"]["name"])
+    wait.until(namespace, "pod", pod["metadata"]["name"], lambda found: "deletionTimestamp" in found["metadata"])
     assert children(namespace, "passing") == {}

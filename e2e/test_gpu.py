@@ -4,7 +4,7 @@ from demo.kubectl import Kubectl
 from e2e.lib import traffic, wait
 from e2e.lib.archives import url
 from e2e.lib.models import HALVES
-from e2e.lib.resources import KIND, current, deployment, pods
+from e2e.lib.resources import deployment, pods, selector
 
 
 def test_an_update_lets_the_old_pod_go_first(one_gpu: str, namespace: Kubectl) -> None:
@@ -17,8 +17,9 @@ def test_an_update_lets_the_old_pod_go_first(one_gpu: str, namespace: Kubectl) -
     assert server["image"].endswith("-gpu")
 
     namespace.apply(deployment("single", url("half_plus_three.tar.gz"), gpu=gpu))
-    wait.until(namespace, KIND, "single", lambda state: current(state, "Progressing")["reason"] == "DrainingFirst")
     wait.ready(namespace, "single")
+    told = namespace.run("get", "events", "--field-selector=reason=DrainingFirst", "--output=name").stdout
+    assert told
     assert traffic.ask_once(namespace, "single") == traffic.answer_of(HALVES["half_plus_three"])
     [after] = pods(namespace, "single")
     assert after["metadata"]["uid"] != pod["metadata"]["uid"]
@@ -37,4 +38,5 @@ def test_a_second_model_is_told_that_the_gpu_is_taken(one_gpu: str, namespace: K
     namespace.apply(deployment("waiting", url("half_plus_two.tar.gz"), gpu={"count": 1}))
     wait.refused(namespace, "waiting", "GpuUnavailable", "nvidia.com/gpu")
     namespace.run("delete", "mdep", "holder")
+    namespace.run("delete", "pods", f"--selector={selector('holder')}", "--grace-period=1", "--wait=false")
     wait.ready(namespace, "waiting")

@@ -1,5 +1,7 @@
 """How many pods: asked for, scaled by hand, handed to an autoscaler and taken back, to zero; and who may take one away."""
 
+import json
+
 from demo.kubectl import Kubectl, KubectlError
 from e2e.lib import traffic, wait
 from e2e.lib.archives import url
@@ -18,6 +20,13 @@ def serving(kubectl: Kubectl, name: str, count: int) -> None:
         name,
         lambda state: current(state, "Ready")["status"] == "True" and state["status"].get("readyReplicas", 0) == count,
     )
+
+
+def owners_of_replicas(kubectl: Kubectl, name: str) -> set[str]:
+    """Return the field managers that own `spec.replicas` of a Deployment."""
+    text = kubectl.run("get", "deployment", name, "--show-managed-fields", "--output=json").stdout
+    entries = json.loads(text)["metadata"]["managedFields"]
+    return {entry["manager"] for entry in entries if "f:replicas" in entry["fieldsV1"].get("f:spec", {})}
 
 
 def test_by_hand_up_down_to_zero_and_back(namespace: Kubectl) -> None:
@@ -74,8 +83,7 @@ def test_the_running_count_survives_an_autoscaler_coming_and_going(namespace: Ku
         namespace, "horizontalpodautoscaler", "counted", lambda found: bool(found.get("status", {}).get("conditions"))
     )
     assert autoscaler["spec"]["maxReplicas"] == 3
-    owners = namespace.run("get", "deployment", "counted", "--show-managed-fields", "--output=json").stdout
-    assert '"f:replicas"' not in owners.split('"manager": "slipway",')[-1].split('"manager"')[0]
+    assert "slipway" not in owners_of_replicas(namespace, "counted")
 
     namespace.apply(neither)
     wait.ready(namespace, "counted")

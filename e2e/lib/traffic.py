@@ -18,9 +18,9 @@ X = 4.0
 """What is asked; y = X / 2 + b tells the model that answered."""
 
 
-def ask(predictor: Predictor, model: str, seconds: float = 10) -> float:
+def ask(predictor: Predictor, model: str, seconds: float = 10, *, patient: bool = True) -> float:
     """Return y for X."""
-    answer = predictor.predict(model, {"x": np.array([X], np.float32)}, seconds)
+    answer = predictor.predict(model, {"x": np.array([X], np.float32)}, seconds, wait_for_ready=patient)
     return float(answer["y"][0])
 
 
@@ -40,6 +40,14 @@ def ask_once(kubectl: Kubectl, model: str) -> float:
     """Return y for X over a channel of its own."""
     with held(kubectl, model) as predictor:
         return ask(predictor, model)
+
+
+def settled(kubectl: Kubectl, model: str, answer: float, seconds: float = 30) -> None:
+    """Wait until ten new channels in a row get this answer."""
+    deadline, right = time.monotonic() + seconds, 0
+    while right < 10:
+        assert time.monotonic() < deadline, f"after {seconds:.0f} s not every new channel is answered {answer}"
+        right = right + 1 if ask_once(kubectl, model) == answer else 0
 
 
 @dataclass
@@ -66,7 +74,7 @@ def wait_for(seen: Crowd, holds: Callable[[], bool], seconds: float = 60) -> Non
 def crowd(kubectl: Kubectl, model: str, clients: int = 4, pause: float = 0.02) -> Iterator[Crowd]:
     """Ask all the time over long-lived channels, one for each client, while the body runs.
 
-    No call is tried again: a failure is a failure of the roll-out. `pause` is what each client rests between calls,
+    No call is tried again, and none waits for a connection to come back. `pause` is what each client rests between calls,
     in seconds.
     """
     seen, stop = Crowd(), threading.Event()
@@ -74,7 +82,7 @@ def crowd(kubectl: Kubectl, model: str, clients: int = 4, pause: float = 0.02) -
     def run(predictor: Predictor) -> None:
         while not stop.is_set():
             try:
-                answer = ask(predictor, model, 20)
+                answer = ask(predictor, model, 20, patient=False)
                 words = ""
             except grpc.RpcError as error:
                 words = f"{time.strftime('%H:%M:%S')} {error.code()}: {error.details()}"
