@@ -35,7 +35,7 @@ test: $(STAMP) binaries ## Every test but e2e: unit, golden, chart, images, mode
 .PHONY: e2e
 e2e: $(STAMP) cluster images ## Tests on real pods, with real gRPC
 	$(STEP) "end-to-end tests"
-	$(PYTHON) -m pytest e2e
+	$(PYTHON) -m pytest -n 3 --dist loadscope e2e
 
 .PHONY: bench
 bench: $(STAMP) ## The operator against the control plane's own speed, on 50 simulated nodes
