@@ -2,12 +2,14 @@
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from bench import bars, table
+from bench.results import Report
 from bench.run import Settings, measure, say
 from cluster.errors import ClusterError
 
@@ -17,23 +19,28 @@ AFTER_SIZE = 500
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; return 1 if `--check` finds a bar that is not kept."""
     options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that control plane and operator are stopped
     try:
-        report = measure(_settings(options))
+        report = measure(_settings(options), lambda so_far: _write(so_far, options.json))
     except (ClusterError, TimeoutError, RuntimeError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
     found = bars.evaluate(report)
     print(table.render(report, found))
-    if options.json is not None:
-        document = report.to_json() | {"bars": [{**vars(bar), "kept": bar.kept} for bar in found]}
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(document, indent=2) + "\n")
     missed = [bar.name for bar in found if not bar.kept]
     if missed:
         print(f"\n{len(missed)} of {len(found)} bars missed: {'; '.join(missed)}")
     else:
         print(f"\nall {len(found)} bars kept")
     return 1 if missed and options.check else 0
+
+
+def _write(report: Report, file: Path | None) -> None:
+    if file is None:
+        return
+    document = report.to_json() | {"bars": [{**vars(bar), "kept": bar.kept} for bar in bars.evaluate(report)]}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(document, indent=2) + "\n")
 
 
 def _settings(options: argparse.Namespace) -> Settings:

@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,10 +45,15 @@ class Settings:
     profile: Path | None
 
 
-def measure(settings: Settings) -> Report:
-    """Measure every size on control planes of its own: client, operator, client."""
+def measure(settings: Settings, keep: Callable[[Report], None]) -> Report:
+    """Measure every size on control planes of its own: client, operator, client.
+
+    `keep` gets the report as far as it is after each size: what was measured is not lost if a later size fails.
+    """
     creations: list[Creation] = []
     afterwards: After | None = None
+    notes = ("the operator ran under a sampling profiler",) if settings.profile else ()
+    report = Report(_environment(settings), ())
     for count in settings.sizes:
         before = [_baseline(settings, count)] if settings.baselines else []
         with bed(settings.nodes) as ground:
@@ -55,8 +61,9 @@ def measure(settings: Settings) -> Report:
         following = [_baseline(settings, count) for _ in range(settings.baselines - len(before))]
         creations.append(replace(creation, baselines=(*before, *following)))
         afterwards = more or afterwards
-    notes = ["the operator ran under a sampling profiler"] if settings.profile else []
-    return Report(_environment(settings), tuple(creations), afterwards, tuple(notes))
+        report = Report(_environment(settings), tuple(creations), afterwards, notes)
+        keep(report)
+    return report
 
 
 def _baseline(settings: Settings, count: int) -> Run:
