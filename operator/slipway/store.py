@@ -8,14 +8,12 @@ import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from slipway import names
 from slipway.api import KIND
 from slipway.observed import Key, Manifest, Observed, Pod, Ref
 
-OWNS_REPLICAS: Final = "x-slipway-owns-replicas"
-"""Key in the metadata of a stored Deployment: the manager `slipway` owns `spec.replicas`."""
 _TOMBSTONES = 10_000
 _WITHOUT_STATUS = frozenset({"Service", "HorizontalPodAutoscaler", "PodDisruptionBudget", "ControllerRevision"})
 """Kinds whose status nobody here reads; an autoscaler's changes every 15 seconds."""
@@ -201,7 +199,7 @@ def _trim(body: Manifest) -> Manifest:
     del metadata["resourceVersion"]
     fields = metadata.pop("managedFields", None)
     if body["kind"] == "Deployment" and fields is not None and _owns_replicas(fields):
-        metadata[OWNS_REPLICAS] = True
+        metadata[names.OWNS_REPLICAS] = True
     if body["kind"] in _WITHOUT_STATUS:
         body.pop("status", None)
     return body

@@ -133,7 +133,12 @@ def _server(name: str, spec: ModelDeploymentSpec, images: Images, version: Versi
         # By its name, past the image's entrypoint: a shell there would be process 1 and lose signals.
         "command": ["tensorflow_model_server"],
         "args": server.arguments(name, spec, version),
-        "env": [{"name": "TF_CPP_MIN_LOG_LEVEL", "value": "1"}, *gpu.environment(spec.gpu)],
+        "env": [
+            {"name": "TF_CPP_MIN_LOG_LEVEL", "value": "1"},
+            # Read by the drop-in server, which handles SIGTERM: it must be done before the kubelet kills.
+            {"name": "MODEL_SERVER_DRAIN_SECONDS", "value": str(drain.STOP_SECONDS - 1)},
+            *gpu.environment(spec.gpu),
+        ],
         "ports": [
             {"name": "grpc", "containerPort": names.GRPC_PORT, "protocol": "TCP"},
             {"name": "http", "containerPort": names.REST_PORT, "protocol": "TCP"},

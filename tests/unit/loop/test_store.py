@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slipway.api import KIND, PodState
+from slipway.names import OWNS_REPLICAS
 from slipway.observed import Key, Pod, Ref
-from slipway.store import OWNS_REPLICAS, Store
+from slipway.store import Store
 
 KEY = Key("ns", "digits")
 Manifest = dict[str, Any]
