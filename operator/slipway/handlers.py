@@ -28,12 +28,48 @@ class Backoffs:
             yield 15.0
 
 
+class _NoDiffs(kopf.DiffBaseStorage):
+    """Keeps no copy of what Kopf saw last, on the object or anywhere: `on.event` needs none, and making it costs."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        """Return nothing, whatever the body."""
+        return kopf.BodyEssence({})
+
+    def fetch(self, **_: Any) -> None:
+        """Return that nothing is kept."""
+
+    def store(self, **_: Any) -> None:
+        """Keep nothing."""
+
+
+class _NoProgress(kopf.ProgressStorage):
+    """Keeps no progress of handlers: `on.event` has none."""
+
+    def fetch(self, **_: Any) -> None:
+        """Return that nothing is kept."""
+
+    def store(self, **_: Any) -> None:
+        """Keep nothing."""
+
+    def purge(self, **_: Any) -> None:
+        """Remove nothing."""
+
+    def touch(self, **_: Any) -> None:
+        """Touch nothing."""
+
+    def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
+        """Return what came."""
+        return essence
+
+
 def settings(watch_idle: float, request_timeout: float) -> kopf.OperatorSettings:
     """Return Kopf's settings: one resource watched patiently, nothing written, nothing else looked at."""
     chosen = kopf.OperatorSettings()
     chosen.scanning.disabled = True
     chosen.peering.standalone = True
     chosen.posting.enabled = False
+    chosen.persistence.diffbase_storage = _NoDiffs()
+    chosen.persistence.progress_storage = _NoProgress()
     chosen.watching.server_timeout = 300
     chosen.watching.client_timeout = 330
     chosen.watching.connect_timeout = 10

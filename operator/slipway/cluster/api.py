@@ -6,6 +6,7 @@ does not rest on an older picture.
 
 import json
 import random
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol
 
@@ -21,6 +22,11 @@ _MERGE = "application/merge-patch+json"
 _PAGE = 100
 """Objects in one page of a list: a page is decoded whole, so it is a bound on memory."""
 _EXPIRED = 410
+_OWN = 4096
+_NEWS = (b'{"type":"ADDED"', b'{"type":"MODIFIED"')
+_VERSION = b'"resourceVersion":"'
+_HEAD = 1000
+"""Kind, name, namespace and uid are not longer than this."""
 
 
 class Fence(Protocol):
@@ -41,6 +47,8 @@ class Cluster:
         self._learn = learn
         self._fence = fence
         self._watch_idle = watch_idle
+        self._own: OrderedDict[str, None] = OrderedDict()
+        """Versions that applies of this process made, and whose events have yet to come."""
         self._random = random.Random()  # noqa: S311 - spreads reconnections
 
     async def apply(self, key: Key, action: Apply) -> None:
@@ -54,7 +62,11 @@ class Cluster:
         kind, name = manifest["kind"], manifest["metadata"]["name"]
         query = {"fieldManager": action.manager, "force": "false" if action.create else "true"}
         body = await self._write("apply", "PATCH", kind, key.namespace, name, query=query, body=manifest)
+        version = body["metadata"]["resourceVersion"]
         self._learn(body)
+        self._own[version] = None
+        if len(self._own) > _OWN:
+            self._own.popitem(last=False)
 
     async def delete(self, key: Key, action: Delete) -> bool:
         """Delete one child if it still has that uid; return whether it is gone already (no finalizer holds it).
@@ -143,6 +155,9 @@ class Cluster:
     ) -> AsyncIterator[tuple[str, Manifest]]:
         """Yield event type and object from one watch connection, until the server ends it or nothing more is heard.
 
+        The event of a version that an apply of this process has learned already comes as a BOOKMARK of that version:
+        it is no news, and not worth decoding.
+
         Raises:
             Expired: list again.
             ClusterError: the watch could not be had, or the server reported an error in it.
@@ -157,6 +172,9 @@ class Cluster:
         }
         request = Request("watch", found.plural, "GET", found.path(namespace), query)
         async for line in self._connection.stream(request, self._watch_idle):
+            if (known := self._known(line)) is not None:
+                yield "BOOKMARK", {"metadata": {"resourceVersion": known}}
+                continue
             try:
                 event = json.loads(line)
                 happened, body = event["type"], event["object"]
@@ -167,6 +185,23 @@ class Cluster:
                     raise Expired(str(body.get("message")))
                 raise TryLater(f"watch {found.plural}: {body.get('message') or body}")
             yield happened, body
+
+    def _known(self, line: bytes) -> str | None:
+        """Return the version in an event that was learned from an apply's answer, or None.
+
+        The API server writes `resourceVersion` before anything in the metadata that a user may fill with text.
+        """
+        if not self._own or not line.startswith(_NEWS):
+            return None
+        begin = line.find(_VERSION, 0, _HEAD)
+        if begin < 0:
+            return None
+        begin += len(_VERSION)
+        version = line[begin : line.find(b'"', begin)].decode()
+        if version not in self._own:
+            return None
+        del self._own[version]
+        return version
 
     async def _read(self, request: Request) -> Manifest:
         answer: Manifest = await self._connection.send(request)
