@@ -1,0 +1,170 @@
+"""The cluster's verbs, over a connection that records requests and plays answers."""
+
+import copy
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from slipway.cluster import Cluster, ClusterError, Conflict, Expired, Gone, Refused, TryLater
+from slipway.cluster.connection import Connection, Request, _classify
+from slipway.observed import Apply, Delete, Key, Ref
+
+KEY = Key("ns", "digits")
+Object = dict[str, Any]
+
+
+class Fence:
+    def remaining(self) -> float:
+        return 4.0
+
+
+class FakeConnection:
+    def __init__(self) -> None:
+        self.sent: list[Request] = []
+        self.answers: list[Any] = []
+        self.lines: list[bytes] = []
+
+    async def send(self, request: Request) -> Any:
+        self.sent.append(request)
+        answer = self.answers.pop(0)
+        if isinstance(answer, ClusterError):
+            raise answer
+        return answer
+
+    async def stream(self, request: Request, idle: float) -> AsyncIterator[bytes]:
+        self.sent.append(request)
+        for line in self.lines:
+            yield line
+
+
+def make() -> tuple[Cluster, FakeConnection, list[Object]]:
+    connection, learned = FakeConnection(), []
+
+    def learn(body: Object) -> None:
+        learned.append(copy.deepcopy(body))
+        del body["metadata"]["resourceVersion"]  # the store takes bodies apart
+
+    return Cluster(connection, learn, Fence(), 75.0), connection, learned  # type: ignore[arg-type]
+
+
+def service(version: int, name: str = "digits") -> Object:
+    metadata = {"name": name, "namespace": "ns", "uid": "u", "resourceVersion": str(version)}
+    return {"kind": "Service", "apiVersion": "v1", "metadata": metadata}
+
+
+def event(happened: str, body: Object) -> bytes:
+    return json.dumps({"type": happened, "object": body}, separators=(",", ":")).encode()
+
+
+async def watched(cluster: Cluster) -> list[tuple[str, str]]:
+    events = cluster.watch("Service", None, "a=b", "10")
+    return [(happened, body["metadata"]["resourceVersion"]) async for happened, body in events]
+
+
+@pytest.mark.parametrize(("create", "force"), [(True, "false"), (False, "true")])
+async def test_an_apply_is_bounded_by_the_lease_and_forces_only_what_is_ours(*, create: bool, force: str) -> None:
+    cluster, connection, learned = make()
+    connection.answers = [service(5)]
+    await cluster.apply(KEY, Apply(service(1), create=create, manager="slipway"))
+    (sent,) = connection.sent
+    assert (sent.method, sent.path) == ("PATCH", "/api/v1/namespaces/ns/services/digits")
+    assert sent.query == {"fieldManager": "slipway", "force": force}
+    assert sent.content_type == "application/apply-patch+yaml"
+    assert sent.seconds == 4.0
+    assert learned == [service(5)]
+
+
+async def test_the_event_of_an_own_apply_is_no_news_but_all_others_are() -> None:
+    cluster, connection, _ = make()
+    connection.answers = [service(20)]
+    await cluster.apply(KEY, Apply(service(1), create=True, manager="slipway"))
+    connection.lines = [
+        event("ADDED", service(20)),
+        event("MODIFIED", service(21)),
+        event("DELETED", service(22)),
+        event("ADDED", service(20)),  # replayed by a watch that began again: it is known no longer, and harmless
+    ]
+    assert await watched(cluster) == [("BOOKMARK", "20"), ("MODIFIED", "21"), ("DELETED", "22"), ("ADDED", "20")]
+
+
+async def test_a_deletion_is_always_news() -> None:
+    cluster, connection, _ = make()
+    connection.answers = [service(20)]
+    await cluster.apply(KEY, Apply(service(1), create=True, manager="slipway"))
+    connection.lines = [event("DELETED", service(20))]
+    assert await watched(cluster) == [("DELETED", "20")]
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        (event("ERROR", {"code": 410, "message": "too old"}), Expired),
+        (event("ERROR", {"code": 500, "message": "no leader"}), TryLater),
+        (b'{"type":"ADDED"', TryLater),
+        (b"[1, 2]", TryLater),
+        (b"<html>", TryLater),
+    ],
+)
+async def test_what_is_wrong_in_a_watch_ends_it(line: bytes, error: type[ClusterError]) -> None:
+    cluster, connection, _ = make()
+    connection.lines = [line]
+    with pytest.raises(error):
+        await watched(cluster)
+
+
+async def test_a_list_goes_on_until_its_end() -> None:
+    cluster, connection, _ = make()
+    connection.answers = [
+        {"metadata": {"resourceVersion": "7", "continue": "token"}, "items": [{"metadata": {"name": "a"}}]},
+        {"metadata": {"resourceVersion": "7"}, "items": None},
+    ]
+    pages = [page async for page in cluster.list_pages("Service", "ns", "a=b")]
+    assert pages == [([{"metadata": {"name": "a"}, "kind": "Service", "apiVersion": "v1"}], "7"), ([], "7")]
+    assert connection.sent[1].query == {"limit": "100", "labelSelector": "a=b", "continue": "token"}
+
+
+async def test_a_deletion_names_the_uid_that_it_means() -> None:
+    cluster, connection, _ = make()
+    connection.answers = [{"kind": "Status"}, service(5) | {"metadata": {"deletionTimestamp": "now"}}]
+    action = Delete(Ref("Service", "digits"), "u")
+    assert await cluster.delete(KEY, action)
+    assert connection.sent[0].body["preconditions"] == {"uid": "u"}
+    assert not await cluster.delete(KEY, action), "a finalizer holds it"
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        ("Precondition failed: UID in precondition: x, UID in object meta: y", Gone),
+        ("Operation cannot be fulfilled: the object has been modified", TryLater),
+    ],
+)
+async def test_a_status_for_another_object_is_not_written(words: str, error: type[ClusterError]) -> None:
+    cluster, connection, _ = make()
+    connection.answers = [Conflict(words)]
+    with pytest.raises(error):
+        await cluster.apply_status(KEY, "x", {})
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(404, Gone), (409, Conflict), (410, Expired), (422, Refused), (403, Refused), (429, TryLater), (503, TryLater)],
+)
+def test_every_answer_has_its_kind(status: int, error: type[ClusterError]) -> None:
+    found = _classify(status, "words", 3.0, Request("apply", "services", "PATCH", "/"))
+    assert type(found) is error
+    assert "words" in str(found)
+    if isinstance(found, TryLater):
+        assert found.retry_after == 3.0
+
+
+async def test_without_a_lease_nothing_is_written() -> None:
+    class Meter:
+        def requested(self, *_: object) -> None:
+            raise AssertionError("nothing may be sent")
+
+    connection = Connection("", "", timeout=1, parallel=1, meter=Meter())
+    with pytest.raises(TryLater):
+        await connection.send(Request("apply", "services", "PATCH", "/", seconds=-1.0))
