@@ -104,7 +104,7 @@ def test_a_good_update_ends_all_that(steady: Steady) -> None:
     steady.serves()
     steady.kubectl.apply(deployment(NAME, url("half_plus_three.zip"), resources=RESOURCES))
     state = wait.ready(steady.kubectl, NAME)
-    assert traffic.ask_once(steady.kubectl, NAME) == traffic.answer_of(HALVES["half_plus_three"])
+    traffic.settled(steady.kubectl, NAME, traffic.answer_of(HALVES["half_plus_three"]))
     for pod in pods(steady.kubectl, NAME):
         assert pod["metadata"]["uid"] not in steady.first
     newest, *before, first = state["status"]["history"]
