@@ -37,11 +37,15 @@ def latencies(measured: Sequence[tuple[str, Measured]]) -> str:
     return table(rows)
 
 
-def metric_lines(text: str, prefixes: Sequence[str], limit: int = 12) -> list[str]:
-    """Return the samples of a Prometheus page whose names begin so: no comments, no buckets, no zeros; at most `limit`."""
+def metric_lines(text: str, prefixes: Sequence[str], limit: int = 6) -> list[str]:
+    """Return samples of a Prometheus page: no buckets, no zeros; at most `limit` of each prefix, in their order."""
     found = []
-    for line in text.splitlines():
-        name, _, value = line.rpartition(" ")
-        if line.startswith(tuple(prefixes)) and "_bucket{" not in name and "_created" not in name and float(value):
-            found.append(line)
-    return found[:limit]
+    for prefix in prefixes:
+        lines = [line for line in text.splitlines() if line.startswith(prefix) and _tells(line)]
+        found += lines[:limit]
+    return found
+
+
+def _tells(line: str) -> bool:
+    name, _, value = line.rpartition(" ")
+    return "_bucket{" not in name and "_created" not in name and float(value) != 0

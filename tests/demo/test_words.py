@@ -75,6 +75,7 @@ slipway_api_requests_total 0.0
 slipway_wait_bucket{le="1"} 3
 python_info 1"""
     assert report.metric_lines(page, ("slipway_",)) == ["slipway_leader 1.0"]
+    assert report.metric_lines("b 1\na 1\na 2", ("a", "b"), limit=1) == ["a 1", "b 1"]
 
 
 def test_what_the_demo_makes_is_restricted() -> None:
