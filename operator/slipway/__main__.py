@@ -221,7 +221,7 @@ class Operator:
 
     def _alive(self) -> str:
         now = time.monotonic()
-        if handlers.watching(len(self._namespaces)) or not self._kopf_ran:
+        if self._watching() or not self._kopf_ran:
             self._watched_at = now
         if self._election is not None and self._election.done():
             return "the election has ended"
@@ -233,10 +233,14 @@ class Operator:
         return self._loop.trouble()
 
     def _ready(self) -> str:
-        if not handlers.watching(len(self._namespaces)):
+        if not self._watching():
             return f"{KIND}s are not watched yet"
-        self._kopf_ran = True
         return "" if self._loop.synced() else "the first lists are not complete"
+
+    def _watching(self) -> bool:
+        watching = handlers.watching(len(self._namespaces))
+        self._kopf_ran = self._kopf_ran or watching
+        return watching
 
     def _kopf_started(self) -> None:
         asyncio.get_running_loop().call_soon(self._trap_signals)  # right after Kopf has taken them
