@@ -70,8 +70,11 @@ def down(options: argparse.Namespace, console: Console) -> int:
 def _remove_from_cluster(name: str, console: Console) -> None:
     try:
         kubectl = platform.kubectl(name)
-        kubectl.run("delete", "namespace", NAMESPACE, "--ignore-not-found", timeout=180)
+        models = kubectl.within(NAMESPACE)
+        models.run("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=false")
+        models.run("delete", "pods", "--all", "--grace-period=1", "--wait=false")  # nobody is left to drain for
         platform.uninstall(kubectl)
+        models.run("wait", "--for=delete", f"namespace/{NAMESPACE}", "--timeout=170s", timeout=180)
     except DemoError as error:
         # The cluster itself goes next, and a cluster that does not answer is a reason to run `down`.
         console.detail(f"not removed: {error}")
