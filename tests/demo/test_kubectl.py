@@ -1,6 +1,5 @@
 """The kubectl wrapper, with a script in kubectl's place that says what kubectl says."""
 
-import os
 import stat
 import time
 from pathlib import Path
@@ -17,8 +16,8 @@ def kubectl(tmp_path: Path) -> Kubectl:
         """#!/bin/sh
 shift 2
 case "$*" in
-  "get thing watched --watch --output=json") printf '{"n": 1}\\n{"n":'; printf ' 2}\\n{"n": 3}'; exec sleep 60;;
-  "get thing broken --watch --output=json") printf '{"n": 1}'; echo 'Error: gone' >&2; exit 1;;
+  "get thing watched --watch --output=json") echo $$ >"$0.pid"; printf '{"n": 1}\\n{"n":'; printf ' 2}\\n{"n": 3}'; exec sleep 60;;
+  "get thing broken --watch --output=json") echo $$ >"$0.pid"; printf '{"n": 1}'; echo 'Error: gone' >&2; exit 1;;
   "get thing there --ignore-not-found --output=json") echo '{"kind": "Thing"}';;
   "get thing absent --ignore-not-found --output=json") ;;
   port-forward*) echo 'Forwarding from 127.0.0.1:40001 -> 8500'; echo 'Forwarding from [::1]:40001 -> 8500'
@@ -68,8 +67,9 @@ def test_a_watch_yields_each_state_and_ends_at_its_deadline(kubectl: Kubectl) ->
 def test_a_watch_that_is_left_early_leaves_no_process(kubectl: Kubectl) -> None:
     with kubectl.watch("thing", "watched", 60) as states:
         assert next(states) == {"n": 1}
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+        pid = Path(f"{kubectl.program}.pid").read_text().strip()
+        assert Path("/proc", pid).exists()
+    assert not Path("/proc", pid).exists()
 
 
 def test_a_watch_that_breaks_says_why(kubectl: Kubectl) -> None:
