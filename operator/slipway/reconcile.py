@@ -22,7 +22,7 @@ from slipway.observed import Apply, Delete, Failure, Key, Manifest, Observed, Pl
 from slipway.runtimes import Defaults
 from slipway.store import Store
 
-MERGE_SECONDS = 5.0
+MERGE_SECONDS = 8.0
 """Longest time that a change of counts and pod phases waits for more of its kind before it is written."""
 FIRST_STATUS_SECONDS = 3.0
 """Longest time that the first status of a new ModelDeployment waits for its first pod to be seen."""
