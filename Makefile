@@ -11,7 +11,7 @@ UV_VERSION := 0.13.9
 # Packages of the distribution are installed only where that needs no password.
 INSTALL_PACKAGES := $(if $(filter 0,$(shell id -u)),--install-packages)
 STAMP := $(VENV)/.installed
-UNIT_WORKERS ?= 2
+UNIT_WORKERS ?= 3
 STEP = @printf '\033[1m==> %s\033[0m\n'
 
 ##@ The main jobs
