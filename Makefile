@@ -44,8 +44,8 @@ bench: $(STAMP) ## The operator against the control plane's own speed, on 50 sim
 ##@ The habits
 .PHONY: lint
 lint: $(STAMP) ## ruff (rules and format), import-linter
-	$(PYTHON) -m ruff check .
-	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m ruff check --no-cache .
+	$(PYTHON) -m ruff format --no-cache --check .
 	$(VENV)/bin/lint-imports --no-cache
 
 .PHONY: type

@@ -6,11 +6,10 @@ The children come from the operator's own rooms, so that both sides create the s
 from datetime import UTC, datetime
 from typing import Any
 
-from slipway.runtimes import Defaults
-
 from slipway import plan
 from slipway.api import GROUP, KIND, PLURAL, VERSION
 from slipway.observed import Apply, Key, Observed
+from slipway.runtimes import Defaults
 
 Object = dict[str, Any]
 
