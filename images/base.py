@@ -10,7 +10,6 @@ from pathlib import Path
 from images.run import BuildError, Timer, asked, logged, say
 
 SUITE = "bookworm"
-MIRROR = ""
 PACKAGES = ("python3", "python3-venv", "ca-certificates")
 REPOSITORY = "localhost/slipway-base"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -28,10 +27,10 @@ CMD ["python3"]
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """Which base to make: Debian's suite and where its packages come from."""
+    """Which base to make: Debian's suite and the mirror of its packages; empty for the one that debootstrap takes itself."""
 
     suite: str = SUITE
-    mirror: str = MIRROR
+    mirror: str = ""
 
     @property
     def key(self) -> str:
@@ -79,7 +78,7 @@ def _debootstrap(base: Base, archive: Path, log: Path) -> None:
     try:
         logged(
             ["debootstrap", "--variant=minbase", f"--arch={architecture}", f"--include={','.join(PACKAGES)}",
-             base.suite, str(root), base.mirror],
+             base.suite, str(root), *([base.mirror] if base.mirror else [])],
             log, show=_step,
         )  # fmt: skip
         _trim(root)

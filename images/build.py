@@ -133,7 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="print a JSON list instead of the paths of the archives")
     parser.add_argument("--base-image", metavar="REF", help="base image to use instead of the default")
     parser.add_argument("--debian-suite", default=base.SUITE, help="for the base made by debootstrap (%(default)s)")
-    parser.add_argument("--debian-mirror", default=os.environ.get("SLIPWAY_DEBIAN_MIRROR", base.MIRROR), metavar="URL")
+    parser.add_argument("--debian-mirror", default=os.environ.get("SLIPWAY_DEBIAN_MIRROR", ""), metavar="URL")
     parser.add_argument(
         "--clean", action="store_true", help="remove archives, base and cached layers, and build nothing"
     )
