@@ -67,11 +67,7 @@ def locked(name: str) -> Iterator[None]:
 
     The lock lies beside the state folders, because `down` removes those.
     """
-    root = state_dir(name).parent
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-    except PermissionError:
-        raise ClusterError(f"{root} cannot be written", "Choose another place with SLIPWAY_STATE.") from None
+    root = _made(state_dir(name).parent)
     with _hold(root / f".{name}.lock"):
         yield
     with contextlib.suppress(OSError):
@@ -81,8 +77,16 @@ def locked(name: str) -> Iterator[None]:
 @contextmanager
 def allocation() -> Iterator[None]:
     """Keeps two commands from choosing the same addresses at the same time."""
-    with _hold(state_root() / ".allocation.lock"):
+    with _hold(_made(state_root()) / ".allocation.lock"):
         yield
+
+
+def _made(root: Path) -> Path:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except PermissionError:
+        raise ClusterError(f"{root} cannot be written", "Choose another place with SLIPWAY_STATE.") from None
+    return root
 
 
 @contextmanager

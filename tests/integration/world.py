@@ -11,9 +11,11 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeVar
 
+from cluster.api import ApiError
 from cluster.controlplane import ControlPlane, free_ports
 
 ROOT = Path(__file__).parents[2]
@@ -125,7 +127,12 @@ class World:
         return self.api.get(self.path(kind, name))
 
     def find(self, kind: str, name: str) -> Object | None:
-        return self.get(kind, name) if self.api.exists(self.path(kind, name)) else None
+        try:
+            return self.get(kind, name)
+        except ApiError as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+            return None
 
     def names(self, kind: str, owner: str = "") -> set[str]:
         selector = f"?labelSelector=serving.slipway.dev/name={owner}" if owner else ""
