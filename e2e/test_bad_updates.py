@@ -70,7 +70,7 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {
     "no signatures": (fetched("no_signatures.tar.gz"), "FetchFailed", "signature"),
     "variables cut short": (fetched("corrupt.tar.gz"), "LoadFailed", "Read less bytes than requested"),
     "too little memory": (
-        {"resources": {"requests": {"memory": "64Mi"}, "limits": {"memory": "64Mi"}}},
+        {"resources": {"requests": {"memory": "40Mi"}, "limits": {"memory": "40Mi"}}},  # enough to fetch, not to load
         "OutOfMemory",
         "memory",
     ),
