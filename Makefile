@@ -94,7 +94,7 @@ images: $(STAMP) ## Build the three images
 
 .PHONY: binaries
 binaries: $(STAMP) ## Build what the tests need of Kubernetes, helm and kubeconform (cached outside the repository)
-	$(PYTHON) -m cluster build
+	$(PYTHON) -m cluster build $(INSTALL_PACKAGES)
 
 .PHONY: setup
 setup: $(STAMP) ## The Python environment in .venv

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from cluster import binaries, gpu, state
+from cluster import binaries, gpu, packages, state
 from cluster.choose import provider_for
 from cluster.errors import ClusterError
 from cluster.local import Local
@@ -60,6 +60,9 @@ def parser() -> argparse.ArgumentParser:
     path.add_argument("program", choices=sorted(binaries.BY_NAME))
     build = add("build", _build, "build programs into the cache ahead of time")
     build.add_argument("programs", nargs="*", metavar="PROGRAM", help="default: all")
+    build.add_argument(
+        "--install-packages", action="store_true", help="also install what a local cluster needs of Debian's packages"
+    )
     inside = add("exec", _exec, "run a command in the namespaces of a local cluster, for looking around")
     inside.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND")
     return top
@@ -112,6 +115,8 @@ def _path(options: argparse.Namespace) -> int:
 
 
 def _build(options: argparse.Namespace) -> int:
+    if options.install_packages:
+        packages.require(install=True, say=say)
     for program in options.programs or [tool.name for tool in binaries.TOOL_LIST]:
         print(binaries.ensure(program, say))
     return 0
