@@ -3,8 +3,8 @@
 import json
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from cluster.controlplane import ControlPlane
 from tests.chart.conftest import NAMESPACE, ROOT, Manifest, Render, Run, as_list
 from tests.chart.test_rights import GRANTED, LEASE
+from tests.integration.world import eventually
 
 ACCOUNT = f"system:serviceaccount:{NAMESPACE}:slipway"
 MODEL = {
@@ -46,11 +47,7 @@ APPLIED = {(resource, "create") for resource, verbs in GRANTED.items() if {"crea
 RARE = {(("events.k8s.io", "events"), "patch")}
 
 
-def _eventually(true: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
+_eventually = partial(eventually, seconds=60)
 
 
 @pytest.fixture(params=["default", "namespaced"])

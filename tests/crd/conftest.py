@@ -2,8 +2,8 @@
 
 import json
 import subprocess
-import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 
 from cluster import binaries
 from cluster.controlplane import ControlPlane
+from tests.integration.world import eventually
 
 ROOT = Path(__file__).parents[2]
 CRD = ROOT / "crds" / "serving.slipway.dev_modeldeployments.yaml"
@@ -46,8 +47,5 @@ def kubectl(plane: ControlPlane, bare_kubectl: Kubectl) -> Kubectl:
     assert bare_kubectl("apply", "--filename", str(CRD)).stderr == ""  # no warning of a pattern, a rule or a default
     # Not `kubectl wait`: it fails on an object that has no conditions yet. `kubectl explain` reads the second one.
     for path in (COLLECTION, "/openapi/v3/apis/serving.slipway.dev/v1alpha1"):
-        deadline = time.monotonic() + 30
-        while not plane.api().healthy(path):
-            assert time.monotonic() < deadline, f"the API server does not serve {path}"
-            time.sleep(0.1)
+        eventually(partial(plane.api().healthy, path), f"the API server serves {path}", 30)
     return bare_kubectl

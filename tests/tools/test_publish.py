@@ -115,16 +115,13 @@ def test_what_killed_publishers_left_goes_after_a_day(send: Send, volume: Path) 
     assert names(volume) == {"digits", ".publish-new"}
 
 
+def publish_command(volume: Path) -> list[str]:
+    program = [sys.executable, "-m", "slipway_tools", "publish"]
+    return [*program, f"--directory={volume}", "--name=digits", "--version=1"]
+
+
 def test_through_a_pipe_as_kubectl_exec_does(volume: Path, environment: dict[str, str]) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "slipway_tools",
-        "publish",
-        f"--directory={volume}",
-        "--name=digits",
-        "--version=1",
-    ]
+    command = publish_command(volume)
     done = subprocess.run(command, input=tar_gz(model()), env=environment, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["digest"] == coreutils_digest(volume / "digits" / "1")
@@ -137,15 +134,7 @@ def test_through_a_pipe_as_kubectl_exec_does(volume: Path, environment: dict[str
 
 
 def test_two_publishers_at_once(volume: Path, environment: dict[str, str]) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "slipway_tools",
-        "publish",
-        f"--directory={volume}",
-        "--name=digits",
-        "--version=1",
-    ]
+    command = publish_command(volume)
     contents = [tar(model(bytes([number]))) for number in range(4)]
     running = [
         subprocess.Popen(

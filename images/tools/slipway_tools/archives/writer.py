@@ -5,12 +5,12 @@ no link, device, mode bit or owner is ever taken from an archive: an entry is a 
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from slipway_tools.archives.names import Names, safe_path, unsafe
-from slipway_tools.limits import CHUNK, Budget
+from slipway_tools.limits import Budget
 
 FILE_MODE = 0o644
 FOLDER_MODE = 0o755
@@ -89,9 +89,3 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def read_chunks(stream: BinaryIO) -> Iterator[bytes]:
-    """Yield what a stream has, a bounded piece at a time."""
-    while chunk := stream.read(CHUNK):
-        yield chunk
