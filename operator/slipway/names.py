@@ -25,8 +25,12 @@ OWNS_REPLICAS = "x-slipway-owns-replicas"
 GRPC_PORT = 8500
 REST_PORT = 8501
 METRICS_PATH = "/monitoring/prometheus/metrics"
+PILOT_PORT = 8502
 FETCH_CONTAINER = "fetch"
 SERVER_CONTAINER = "server"
+PILOT_CONTAINER = "pilot"
+RETRY_ANNOTATION = f"{GROUP}/retry"
+"""On a ModelDeployment: its failed spec is tried once more for each new value."""
 
 
 def deployment(name: str) -> str:
@@ -46,6 +50,11 @@ def headless_service(name: str) -> str:
 
 def revision(name: str, number: int) -> str:
     """Return the name of the ControllerRevision that records revision `number`."""
+    return f"{name}-{number}"
+
+
+def pin(name: str, number: int) -> str:
+    """Return the name of the ConfigMap that holds the version and digest of revision `number`."""
     return f"{name}-{number}"
 
 

@@ -12,6 +12,8 @@ class ConditionType(StrEnum):
     """True: at least one pod of any revision answers, and no fewer than may be missing."""
     PROGRESSING = "Progressing"
     """True: pods are being changed. False: nothing is under way, because it is done or because it failed."""
+    ROLLED_BACK = "RolledBack"
+    """True: the revision that the spec asks for failed, and the last one that served is served instead."""
 
 
 class ConditionStatus(StrEnum):
@@ -30,14 +32,19 @@ class Reason(StrEnum):
     COMPLETE = "Complete"
     AVAILABLE = "Available"
     SCALED_TO_ZERO = "ScaledToZero"
+    NOT_ROLLED_BACK = "NotRolledBack"
     # on the way
     ROLLING_OUT = "RollingOut"
     SCALING = "Scaling"
     DRAINING_FIRST = "DrainingFirst"
+    ROLLING_BACK = "RollingBack"
+    ROLLED_BACK = "RolledBack"
+    PAUSED = "Paused"
     # what the user wrote
     INVALID_SPEC = "InvalidSpec"
     UNKNOWN_FLAG = "UnknownFlag"
     NAME_CONFLICT = "NameConflict"
+    REVISION_NOT_FOUND = "RevisionNotFound"
     # what the cluster said
     APPLY_FAILED = "ApplyFailed"
     QUOTA_EXCEEDED = "QuotaExceeded"
@@ -52,6 +59,8 @@ class Reason(StrEnum):
     FETCH_FAILED = "FetchFailed"
     LOAD_FAILED = "LoadFailed"
     OUT_OF_MEMORY = "OutOfMemory"
+    GATE_FAILED = "GateFailed"
+    GATE_INVALID = "GateInvalid"
     CRASH_LOOP = "CrashLoop"
     EVICTED = "Evicted"
     UNHEALTHY = "Unhealthy"

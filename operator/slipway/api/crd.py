@@ -48,6 +48,12 @@ COLUMNS: tuple[Mapping[str, str], ...] = (
         "description": "Revision that the spec asks for.",
     },
     {
+        "name": "Serves",
+        "type": "integer",
+        "jsonPath": ".status.servedRevision",
+        "description": "Revision that is served: another one after a rollback.",
+    },
+    {
         "name": "Replicas",
         "type": "integer",
         "jsonPath": ".status.readyReplicas",
@@ -57,7 +63,7 @@ COLUMNS: tuple[Mapping[str, str], ...] = (
         "name": "Version",
         "type": "integer",
         "jsonPath": ".status.modelVersion",
-        "description": "Version of the model that the newest revision serves.",
+        "description": "Version of the model that is served.",
     },
     {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
     # Last, so that a long one moves no other column.

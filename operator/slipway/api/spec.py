@@ -10,8 +10,9 @@ from pydantic import ConfigDict, Field, model_validator
 
 from slipway.api.base import ApiModel, validations
 from slipway.api.podtemplate import Gpu, PodTemplate, Resources
+from slipway.api.rollout import Rollout
 from slipway.api.runtime import Runtime
-from slipway.api.scaling import Autoscaling, Rollout
+from slipway.api.scaling import Autoscaling
 from slipway.api.source import ModelSource
 
 _CPU_ONLY_IMAGE = r"(^|/)(tensorflow/serving|slipway/model-server)(:[^@]*)?$"
@@ -52,6 +53,9 @@ class ModelDeploymentSpec(ApiModel):
     """What is added to the pods."""
     rollout: Rollout = Rollout()
     """How a change reaches the pods."""
+    pinned_revision: Annotated[int, Field(ge=1, le=9007199254740991)] | None = None
+    """Serve this revision, exactly as it was, whatever `model`, `runtime`, `resources`, `gpu`, `podTemplate` and
+    `rollout.gate` say. `status.history` and the ControllerRevisions `NAME-N` show which there are."""
 
     @model_validator(mode="after")
     def _fields_agree(self) -> Self:

@@ -13,7 +13,7 @@ class Condition(ApiModel):
     """One observation, as Kubernetes' own `metav1.Condition`."""
 
     type: Annotated[str, Field(max_length=316)]
-    """What it speaks of: Ready, Available or Progressing."""
+    """What it speaks of: Ready, Available, Progressing or RolledBack."""
     status: ConditionStatus
     """True, False or Unknown."""
     reason: Annotated[str, Field(max_length=1024)]
@@ -44,6 +44,7 @@ class PodState(StrEnum):
     UNSCHEDULABLE = "Unschedulable"
     FETCHING = "Fetching"
     LOADING = "Loading"
+    GATING = "Gating"
     READY = "Ready"
     UNHEALTHY = "Unhealthy"
     FAILED = "Failed"
@@ -62,7 +63,7 @@ class PodStatus(ApiModel):
     reason: str = ""
     """One word for what is wrong; empty while nothing is."""
     message: Annotated[str, Field(max_length=4096)] = ""
-    """The words of the one who said so: scheduler, kubelet, fetch or server."""
+    """The words of the one who said so: scheduler, kubelet, fetch, server or pilot."""
     restarts: int = 0
     """How often its server has been restarted."""
 
@@ -86,15 +87,17 @@ class RevisionStatus(ApiModel):
     image: str = ""
     """Image of the server."""
     model_version: int | None = None
-    """Version folder that its pods found."""
+    """Version folder that its pods serve."""
     digest: str | None = None
-    """Content digest of the model that its pods found."""
+    """Content digest of the model that its pods serve."""
     verdict: Verdict
     """How it fared."""
     reason: str = ""
     """Why, in one word."""
     message: Annotated[str, Field(max_length=1024)] = ""
     """Why, in words."""
+    started: Annotated[str, Field(json_schema_extra={"format": "date-time"})] | None = None
+    """When the revision was made (RFC 3339, UTC)."""
     time: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
     """When the verdict was reached (RFC 3339, UTC)."""
 
@@ -106,10 +109,14 @@ class ModelDeploymentStatus(ApiModel):
     """Generation of the spec that this status speaks of."""
     revision: int | None = None
     """Revision that the spec asks for."""
+    stable_revision: int | None = None
+    """Last revision that served completely: what a failed one is rolled back to."""
+    served_revision: int | None = None
+    """Revision that the pods are being brought to: `revision`, or `stableRevision` after a rollback."""
     model_version: int | None = None
-    """Version of the model that the newest revision serves."""
+    """Version of the model that `servedRevision` serves."""
     digest: str | None = None
-    """Content digest of the model that the newest revision serves."""
+    """Content digest of the model that `servedRevision` serves."""
     endpoints: Endpoints | None = None
     """Where clients reach the model."""
     replicas: int | None = None
@@ -117,7 +124,7 @@ class ModelDeploymentStatus(ApiModel):
     ready_replicas: int | None = None
     """How many of them answer."""
     updated_replicas: int | None = None
-    """How many of them run the newest revision."""
+    """How many of them run `servedRevision`."""
     selector: str | None = None
     """Label selector of the pods, for the scale subresource."""
     conditions: Annotated[
@@ -126,7 +133,7 @@ class ModelDeploymentStatus(ApiModel):
             max_length=8, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
         ),
     ] = []
-    """Ready, Available, Progressing."""
+    """Ready, Available, Progressing, RolledBack."""
     pods: Annotated[list[PodStatus], Field(max_length=50)] = []
     """The pods, those in trouble first; at most 50."""
     history: Annotated[list[RevisionStatus], Field(max_length=100)] = []
