@@ -51,11 +51,30 @@ def _autoscaling(requests: Any = None, **fields: Any) -> Body:
     return body(autoscaling={"maxReplicas": 4} | fields, resources={"requests": requests or {"cpu": "1"}})
 
 
+def _gate(**fields: Any) -> Body:
+    return body(rollout={"gate": {"golden": {"configMap": "golden"}} | fields})
+
+
+def _golden(**fields: Any) -> Body:
+    return body(rollout={"gate": {"golden": fields}})
+
+
+def _bounds(**metrics: Any) -> Body:
+    return _gate(metrics=metrics)
+
+
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 UNKNOWN_SCHEME = ("spec.model.uri has an unknown scheme", "use pvc://CLAIM/PATH")
 CREDENTIALS = ("spec.model.uri must not carry credentials", "remove them")
 DOT_DOT = ("spec.model.uri must not contain '..'", "write the path that is meant")
 INCOMPLETE = ("spec.model.uri is incomplete", "use pvc://CLAIM/PATH")
+ONE_GOLDEN = ("spec.rollout.gate.golden: exactly one of configMap, uri and path",)
+UNKNOWN_METRIC = ("spec.rollout.gate: unknown metric", "use accuracy, topKAccuracy")
+DIRECTION = ("spec.rollout.gate: accuracy, topKAccuracy, matches are bounded from below",)
+SHARE = ("must be above 0 and at most 1",)
+BOUND = ("spec.rollout.gate.metrics.accuracy",)
+GOLDEN_PATH = ("spec.rollout.gate.golden.path",)
+TWO_CHECKS = ("spec.rollout.gate: two checks are of the same signature and output",)
 LABEL = ("spec.podTemplate.labels", "set by Slipway")
 EXCLUSIVE = ("spec.runtime.version and spec.runtime.image exclude each other", "keep the one that you mean")
 NAME_FORM = ("metadata.name must start with a letter", "write my-model")
@@ -129,8 +148,25 @@ BAD = (
     Bad(
         "deadline of nothing",
         body(rollout={"progressDeadline": "0m0s"}),
-        ("spec.rollout.progressDeadline must be longer",),
+        ("spec.rollout.progressDeadline must be at least 10s",),
     ),
+    Bad(
+        "deadline shorter than a probe takes",
+        body(rollout={"progressDeadline": "9s"}),
+        ("spec.rollout.progressDeadline must be at least 10s",),
+    ),
+    Bad(
+        "deadline of days",
+        body(rollout={"progressDeadline": "24h1s"}),
+        ("spec.rollout.progressDeadline must be at least 10s", "at most 24h"),
+    ),
+    Bad(
+        "unknown end of a failure",
+        body(rollout={"onFailure": "Panic"}),
+        ("spec.rollout.onFailure", "Panic", '"Rollback", "Pause"'),
+        ("spec.rollout.onFailure", "'Rollback' or 'Pause'"),
+    ),
+    Bad("no revision", body(pinnedRevision=0), ("spec.pinnedRevision", "greater than or equal to 1")),
     Bad("deadline of ages", body(rollout={"progressDeadline": "9999999h"}), ("spec.rollout.progressDeadline",)),
     Bad("negative quantity", body(resources={"requests": {"cpu": "-1"}}), ("spec.resources.requests.cpu",)),
     Bad("no quantity", body(resources={"requests": {"memory": "1 GB"}}), ("spec.resources.requests.memory",)),
@@ -204,6 +240,45 @@ BAD = (
         ("spec.autoscaling.metrics", "'CPU' or 'Memory'"),
     ),
     Bad("autoscaling on nothing", _autoscaling(metrics=[]), ("spec.autoscaling.metrics", "at least 1")),
+    # the gate
+    Bad("gate without a golden set", body(rollout={"gate": {}}), ("spec.rollout.gate.golden", "equired")),
+    Bad("golden set from nowhere", _golden(), ONE_GOLDEN),
+    Bad("golden set from two places", _golden(configMap="golden", path="a.npz"), ONE_GOLDEN),
+    Bad("key without a ConfigMap", _golden(path="a.npz", key="a"), ("it needs golden.configMap",)),
+    Bad("digest without a file", _golden(configMap="golden", digest=DIGEST), ("it needs golden.uri",)),
+    Bad(
+        "golden set of an unknown scheme", _golden(uri="ftp://host/a"), ("spec.rollout.gate.golden.uri has an unknown",)
+    ),
+    Bad("golden set with credentials", _golden(uri="https://a:b@host/a"), ("golden.uri must not carry credentials",)),
+    Bad("golden set outside the model", _golden(path="a/../../b"), GOLDEN_PATH),
+    Bad("golden set anywhere", _golden(path="/etc/passwd"), GOLDEN_PATH),
+    Bad("golden set with a line break", _golden(path="a\nb"), GOLDEN_PATH),
+    Bad("unknown metric", _bounds(acuracy=">=0.9"), UNKNOWN_METRIC),
+    Bad("unknown metric of a check", _gate(checks=[{"metrics": {"f1": ">=0.9"}}]), UNKNOWN_METRIC),
+    Bad("accuracy from above", _bounds(accuracy="<=0.9"), DIRECTION),
+    Bad("latency from below", _bounds(p99LatencyMillis=">=5"), DIRECTION),
+    Bad("accuracy above one", _bounds(accuracy=">=95"), SHARE),
+    Bad("accuracy that always holds", _bounds(accuracy=">= 0"), SHARE),
+    Bad("no latency at all", _bounds(p50LatencyMillis="<=0.0"), ("a latency of 0 ms is never reached",)),
+    Bad("bound without its direction", _bounds(accuracy="0.9"), BOUND),
+    Bad("two bounds in one", _bounds(accuracy=">=0.9 <=1"), BOUND),
+    Bad("infinite bound", _bounds(accuracy=">=inf"), BOUND),
+    Bad("bound that is no number", _bounds(accuracy=">=nan"), BOUND),
+    Bad("bound beyond all numbers", _bounds(loss="<=1e999"), ("spec.rollout.gate.metrics.loss",)),
+    Bad("negative bound", _bounds(loss="<=-1"), ("spec.rollout.gate.metrics.loss",)),
+    Bad("number for a bound", _bounds(accuracy=0.9), ("spec.rollout.gate.metrics.accuracy", "string")),
+    Bad("check of nothing", _gate(checks=[{"output": "y", "metrics": {}}]), ("spec.rollout.gate.checks", "at least 1")),
+    Bad("check twice", _gate(checks=[{"output": "y", "metrics": {"loss": "<=1"}}] * 2), TWO_CHECKS),
+    Bad(
+        "check of what metrics are of",
+        _gate(metrics={"accuracy": ">=0.9"}, checks=[{"signature": "serving_default", "metrics": {"loss": "<=1"}}]),
+        TWO_CHECKS,
+    ),
+    Bad("negative tolerance", _gate(tolerance={"absolute": -1}), ("spec.rollout.gate.tolerance.absolute",)),
+    Bad("best of one", _gate(topK=1), ("spec.rollout.gate.topK", "2")),
+    Bad("batch of no example", _gate(batchSize=0), ("spec.rollout.gate.batchSize", "1")),
+    Bad("no time for an answer", _gate(timeout="0s"), ("spec.rollout.gate.timeout must be between 1s and 10m",)),
+    Bad("asked all the time", _gate(every="1s"), ("spec.rollout.gate.every must be between 10s and 24h",)),
     # the pods
     Bad("label of Slipway", _pod(labels={"serving.slipway.dev/name": "other"}), LABEL),
     Bad("label of the pod's controller", _pod(labels={"pod-template-hash": "1"}), LABEL),
@@ -245,6 +320,20 @@ GOOD = {
         minReplicas=4,
         metrics=[{"type": "CPU", "target": 70}, {"type": "Memory", "target": 80}],
     ),
+    "gate": _gate(
+        signature="predict",
+        output="probabilities",
+        metrics={"accuracy": ">=0.95", "p99LatencyMillis": "<= 50", "loss": "<=1e-2"},
+        checks=[{"metrics": {"maxAbsoluteError": "<=1e-3"}}, {"output": "embedding", "metrics": {"matches": ">=1"}}],
+        tolerance={"absolute": 0.5},
+        every="10m",
+    ),
+    "golden file": _golden(uri="https://host/golden.npz", digest=DIGEST),
+    "golden file in the model": _golden(path="assets.extra/golden-1.npz"),
+    "two outputs of one signature": _gate(
+        checks=[{"output": "a", "metrics": {"loss": "<=1"}}, {"output": "b", "metrics": {"loss": "<=1"}}]
+    ),
+    "paused on failure, and pinned": body(rollout={"onFailure": "Pause"}, pinnedRevision=3),
     "scaled to nothing": body(replicas=0),
     "pods": _pod(
         labels={"team": "vision", "example.com/tier": ""},
@@ -271,6 +360,15 @@ GOOD = {
             "annotations": {f"example.com/{'l' * 50}{number}": "v" * 4096 for number in range(32)},
             "nodeSelector": {f"example.com/{'l' * 50}{number}": "v" * 63 for number in range(32)},
             "tolerations": [{"key": f"example.com/{number}", "value": "v" * 63} for number in range(32)],
+        },
+        rollout={
+            "gate": {
+                "golden": {"uri": "https://host/" + "a" * 2035},
+                "checks": [
+                    {"output": f"{number}" * 100, "metrics": {"accuracy": ">=0.999999999999999", "loss": "<=1e-9"}}
+                    for number in range(16)
+                ],
+            }
         },
     ),
     "roll-out": body(rollout={"strategy": "DrainFirst", "progressDeadline": "1h30m", "historyLimit": 3}),

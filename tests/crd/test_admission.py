@@ -91,6 +91,7 @@ def test_what_admission_fills_in(plane: ControlPlane, kubectl: Kubectl) -> None:
         "gpu": {},
         "autoscaling": {"maxReplicas": 2},
         "resources": {"requests": {"cpu": "1"}},
+        "rollout": {"gate": {"golden": {"path": "golden.npz"}}},
     }
     api.create(COLLECTION, body("filled", **spec))
     try:
@@ -103,7 +104,19 @@ def test_what_admission_fills_in(plane: ControlPlane, kubectl: Kubectl) -> None:
             "gpu": {"count": 1},
             "resources": {"requests": {"cpu": "1"}},
             "autoscaling": {"minReplicas": 1, "maxReplicas": 2, "metrics": [{"type": "CPU", "target": 70}]},
-            "rollout": {"strategy": "Auto", "progressDeadline": "10m", "historyLimit": 10},
+            "rollout": {
+                "strategy": "Auto",
+                "progressDeadline": "10m",
+                "onFailure": "Rollback",
+                "gate": {
+                    "golden": {"path": "golden.npz"},
+                    "tolerance": {"absolute": 1e-5, "relative": 1e-3},
+                    "topK": 5,
+                    "batchSize": 1,
+                    "timeout": "30s",
+                },
+                "historyLimit": 10,
+            },
         }
     finally:
         api.delete(path)

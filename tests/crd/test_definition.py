@@ -49,6 +49,7 @@ def test_explain_reads_like_documentation(kubectl: Kubectl) -> None:
 STATUS: dict[str, Any] = {
     "observedGeneration": 1,
     "revision": 2,
+    "servedRevision": 1,
     "modelVersion": 3,
     "replicas": 4,
     "readyReplicas": 3,
@@ -77,10 +78,10 @@ def digits(plane: ControlPlane, kubectl: Kubectl) -> Iterator[str]:
 
 def test_a_list_shows_what_matters(kubectl: Kubectl, digits: str) -> None:
     header, row = kubectl("get", "mdep").stdout.splitlines()
-    assert header.split() == ["NAME", "READY", "REVISION", "REPLICAS", "VERSION", "AGE", "MESSAGE"]
+    assert header.split() == ["NAME", "READY", "REVISION", "SERVES", "REPLICAS", "VERSION", "AGE", "MESSAGE"]
     cells = re.split(r"\s{2,}", row)
-    assert cells[:5] == ["digits", "False", "2", "3", "3"]
-    assert cells[6] == "3 of 4 pods answer."
+    assert cells[:6] == ["digits", "False", "2", "1", "3", "3"]
+    assert cells[7] == "3 of 4 pods answer."
     assert "modeldeployment.serving.slipway.dev/digits" in kubectl("get", "slipway", "--output", "name").stdout
 
 

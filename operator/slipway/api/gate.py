@@ -80,10 +80,15 @@ def _check_metrics(metrics: dict[str, str]) -> dict[str, str]:
 
 
 Bound = Annotated[str, Field(pattern=BOUND_PATTERN, max_length=48)]
+# Not a model with fields: the API server prunes unknown ones, and a bound with a typing error would bound nothing.
 Metrics = Annotated[
     dict[str, Bound],
-    # Properties would be pruned where they are not known, and a bound with a typing error would bound nothing.
     Field(max_length=len(Metric), json_schema_extra=validations(*_METRIC_RULES)),
+    AfterValidator(_check_metrics),
+]
+SomeMetrics = Annotated[
+    dict[str, Bound],
+    Field(min_length=1, max_length=len(Metric), json_schema_extra=validations(*_METRIC_RULES)),
     AfterValidator(_check_metrics),
 ]
 Alias = Annotated[str, Field(min_length=1, max_length=256)]
@@ -152,7 +157,7 @@ class Check(ApiModel):
     """Signature of the model. Default: `serving_default`."""
     output: Alias | None = None
     """Output of the signature. Default: its only one."""
-    metrics: Annotated[Metrics, Field(min_length=1)]
+    metrics: SomeMetrics
     """Bounds by metric, as in `gate.metrics`."""
 
 
