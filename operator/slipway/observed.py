@@ -122,11 +122,13 @@ class Plan:
 
     Attributes:
         actions: in order; empty when all is as it should be.
-        revision: number of the revision that the spec asks for; None while the spec is invalid.
+        revision: number of the revision that is asked for, by the spec or by a pin; None while the spec is invalid.
         problem: why the spec cannot be carried out (invalid, name conflict), or None.
         wake_after: seconds until the decision should be taken again without an event; None for never.
         draining: the roll-out gives up an old pod first.
         scaled: replicas the Deployment should have, or None while an autoscaler owns the number.
+        served: number of the revision that the Deployment is brought to; after a rollback another one than `revision`.
+        paused: the failed revision is left as it is, and waits for the user.
     """
 
     actions: tuple[Apply | Delete, ...] = ()
@@ -135,6 +137,8 @@ class Plan:
     wake_after: float | None = None
     draining: bool = False
     scaled: int | None = None
+    served: int | None = None
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
