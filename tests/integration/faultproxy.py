@@ -18,7 +18,7 @@ import random
 import ssl
 import threading
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -35,6 +35,8 @@ class Kind(StrEnum):
     RESET = "reset the connection, before or while it answers"
     SILENCE = "keep the connection open and say nothing any more"
     WATCH_ERROR = "put an ERROR event into the watch, then end it"
+    BEFORE = "call back, then drop the request: the API server never hears of it"
+    AFTER = "let the API server carry it out, call back, and drop the answer"
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Fault:
     status: int = 500
     headers: dict[str, str] = field(default_factory=dict)
     message: str = "etcdserver: no leader"
+    then: Callable[[], object] | None = None
+    """What BEFORE and AFTER call back, on a thread of its own."""
 
 
 @dataclass(eq=False)
@@ -52,6 +56,7 @@ class Rule:
     resources: frozenset[str]
     share: float
     times: float
+    skip: int = 0
     hits: int = 0
     on: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -130,9 +135,10 @@ class FaultProxy:
         resources: set[str] | None = None,
         share: float = 1.0,
         times: float = float("inf"),
+        skip: int = 0,
     ) -> Rule:
-        """Misbehave on matching requests from now on: a share of them, so many times at most."""
-        rule = Rule(fault, frozenset(verbs or ()), frozenset(resources or ()), share, times)
+        """Misbehave on matching requests from now on, after the first `skip`: a share of them, so many times at most."""
+        rule = Rule(fault, frozenset(verbs or ()), frozenset(resources or ()), share, times, skip)
         self._call(self._set(rule))
         return rule
 
@@ -196,9 +202,12 @@ class FaultProxy:
 
     def _pick(self, verb: str, resource: str, *, answering: bool = False) -> Rule | None:
         for rule in self._rules:
-            if answering and rule.fault.kind is Kind.STATUS:
-                continue  # too late for another status
+            if answering and rule.fault.kind in {Kind.STATUS, Kind.BEFORE, Kind.AFTER}:
+                continue  # too late for that
             if rule.matches(verb, resource) and rule.hits < rule.times and self._random.random() < rule.share:
+                if rule.skip > 0:
+                    rule.skip -= 1
+                    continue
                 rule.hits += 1
                 return rule
         return None
@@ -209,11 +218,10 @@ class FaultProxy:
         if rule is not None and not (verb == "watch" and rule.fault.kind is Kind.WATCH_ERROR):
             self.calls.append(Call(verb, resource, rule.fault.status if rule.fault.kind is Kind.STATUS else 0))
             await request.read()
+            if rule.fault.kind is Kind.AFTER:
+                await self._forward(request)
             return await self._misbehave(request, rule)
-        headers = {name: value for name, value in request.headers.items() if name.lower() not in {"host", "connection"}}
-        url = self._upstream + str(request.rel_url)
-        body = await request.read() or None
-        async with self._session.request(request.method, url, data=body, headers=headers) as answer:
+        async with await self._send(request) as answer:
             self.calls.append(Call(verb, resource, answer.status))
             kept = {"Content-Type": answer.headers.get("Content-Type", "application/json")}
             response = web.StreamResponse(status=answer.status, headers=kept)
@@ -225,6 +233,16 @@ class FaultProxy:
                     await response.write(await answer.read())
                 await response.write_eof()
             return response
+
+    async def _send(self, request: web.Request) -> aiohttp.ClientResponse:
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in {"host", "connection"}}
+        url = self._upstream + str(request.rel_url)
+        return await self._session.request(request.method, url, data=await request.read() or None, headers=headers)
+
+    async def _forward(self, request: web.Request) -> None:
+        """Let the API server carry out a request whose answer nobody will see."""
+        async with await self._send(request) as answer:
+            await answer.read()
 
     async def _relay_watch(
         self,
@@ -278,6 +296,8 @@ class FaultProxy:
             )
         if rule.fault.kind is Kind.SILENCE:
             await self._silence(request, rule)
+        if rule.fault.then is not None:
+            await asyncio.to_thread(rule.fault.then)
         _abort(request)
         return web.Response()
 
