@@ -17,6 +17,8 @@ from slipway.observed import Key, Manifest, Observed, Pod, Ref
 _TOMBSTONES = 10_000
 _WITHOUT_STATUS = frozenset({"Service", "HorizontalPodAutoscaler", "PodDisruptionBudget", "ControllerRevision"})
 """Kinds whose status nobody here reads; an autoscaler's changes every 15 seconds."""
+_KEPT_OF_DATA, _KEPT_LENGTH = ("version", "digest"), 256
+"""What is kept of a ConfigMap: a pin holds nothing else, and somebody else's may hold a megabyte."""
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
@@ -202,6 +204,11 @@ def _trim(body: Manifest) -> Manifest:
         metadata[names.OWNS_REPLICAS] = True
     if body["kind"] in _WITHOUT_STATUS:
         body.pop("status", None)
+    if body["kind"] == "ConfigMap":
+        data = body.get("data") or {}
+        body["data"] = {field: data[field][:_KEPT_LENGTH] for field in _KEPT_OF_DATA if field in data}
+        body.pop("binaryData", None)
+        metadata.pop("annotations", None)
     return body
 
 

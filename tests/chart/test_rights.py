@@ -15,6 +15,7 @@ GRANTED = {
     ("serving.slipway.dev", "modeldeployments/status"): {"patch"},
     ("apps", "deployments"): APPLY,
     ("apps", "controllerrevisions"): OWN,
+    ("", "configmaps"): WATCH | {"create"},  # neither changed nor deleted: users keep their own in there
     ("autoscaling", "horizontalpodautoscalers"): OWN,
     ("policy", "poddisruptionbudgets"): OWN,
     ("", "services"): APPLY,

@@ -79,6 +79,11 @@ patch, and needs create as well where there is nothing yet.
 - apiGroups: [apps]
   resources: [controllerrevisions]
   verbs: [create, delete, list, patch, watch]
+# What a revision's first pod found. Created and never changed: Kubernetes deletes it with its ControllerRevision. The
+# watch asks for Slipway's own by their label; a right cannot be bound to a label.
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [create, list, watch]
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]
   verbs: [create, delete, list, patch, watch]

@@ -14,7 +14,7 @@ from slipway import names
 from slipway.api import KIND
 from slipway.cluster.connection import Connection, Request
 from slipway.cluster.errors import Conflict, Expired, Gone, TryLater
-from slipway.cluster.kinds import resource
+from slipway.cluster.kinds import CREATED_KINDS, resource
 from slipway.observed import Apply, Delete, Key, Manifest
 
 _APPLY = "application/apply-patch+yaml"  # JSON is YAML
@@ -52,7 +52,7 @@ class Cluster:
         self._random = random.Random()  # noqa: S311 - spreads reconnections
 
     async def apply(self, key: Key, action: Apply) -> None:
-        """Server-side apply one child.
+        """Server-side apply one child; create it, if it is of a kind that is never changed.
 
         Raises:
             Conflict: it is to be created, but somebody else's object holds the name.
@@ -60,13 +60,40 @@ class Cluster:
         """
         manifest = action.manifest
         kind, name = manifest["kind"], manifest["metadata"]["name"]
-        query = {"fieldManager": action.manager, "force": "false" if action.create else "true"}
-        body = await self._write("apply", "PATCH", kind, key.namespace, name, query=query, body=manifest)
+        if action.create and kind in CREATED_KINDS:
+            body = await self._create_once(key, manifest, action.manager)
+        else:
+            query = {"fieldManager": action.manager, "force": "false" if action.create else "true"}
+            body = await self._write("apply", "PATCH", kind, key.namespace, name, query=query, body=manifest)
         version = body["metadata"]["resourceVersion"]
         self._learn(body)
         self._own[version] = None
         if len(self._own) > _OWN:
             self._own.popitem(last=False)
+
+    async def _create_once(self, key: Key, manifest: Manifest, manager: str) -> Manifest:
+        """Create an object that is never changed, or find that it is there already, just so.
+
+        It can be: the answer to an earlier request was lost, or another process sent it a moment ago.
+
+        Raises:
+            Conflict: an object of that name is there, and it is another one.
+            ClusterError: see its kinds.
+        """
+        kind, name = manifest["kind"], manifest["metadata"]["name"]
+        try:
+            return await self._write(
+                "create", "POST", kind, key.namespace, query={"fieldManager": manager}, body=manifest
+            )
+        except Conflict:
+            # Listed, not read: the right to list is there already.
+            query = {"labelSelector": names.MANAGED_SELECTOR, "fieldSelector": f"metadata.name={name}"}
+            found = resource(kind)
+            listed = await self._read(Request("list", found.plural, "GET", found.path(key.namespace), query))
+            for body in listed.get("items") or ():
+                if body.get("data") == manifest["data"] and _owners(body) == _owners(manifest):
+                    return {**body, "kind": kind, "apiVersion": found.api_version}
+            raise
 
     async def delete(self, key: Key, action: Delete) -> bool:
         """Delete one child if it still has that uid; return whether it is gone already (no finalizer holds it).
@@ -227,3 +254,7 @@ class Cluster:
         request = Request(verb, counted, method, path, query, body, content_type, self._fence.remaining())
         answer: Manifest = await self._connection.send(request)
         return answer
+
+
+def _owners(body: Manifest) -> list[str]:
+    return [reference["uid"] for reference in body["metadata"].get("ownerReferences") or ()]

@@ -4,8 +4,19 @@ from dataclasses import dataclass
 
 from slipway.api import GROUP, KIND, PLURAL, VERSION
 
-CHILD_KINDS = ("Deployment", "Service", "ControllerRevision", "HorizontalPodAutoscaler", "PodDisruptionBudget", "Pod")
+CHILD_KINDS = (
+    "Deployment",
+    "Service",
+    "ControllerRevision",
+    "ConfigMap",
+    "HorizontalPodAutoscaler",
+    "PodDisruptionBudget",
+    "Pod",
+)
 """What is listed and watched with the label selector."""
+CREATED_KINDS = frozenset({"ConfigMap"})
+"""Kinds that are created once and never changed: server-side apply of one that holds other keys would make no conflict
+with a user's object of that name, but take it over. The operator has no right to change or delete them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +39,7 @@ _ALL = (
     Resource("apps/v1", "Deployment", "deployments"),
     Resource("v1", "Service", "services"),
     Resource("apps/v1", "ControllerRevision", "controllerrevisions"),
+    Resource("v1", "ConfigMap", "configmaps"),
     Resource("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"),
     Resource("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets"),
     Resource("v1", "Pod", "pods"),

@@ -6,11 +6,9 @@ from slipway import names, runtimes
 from slipway.api import Batching, ModelDeploymentSpec
 from slipway.observed import Manifest
 from slipway.render import drain, gpu
-from slipway.render.parts import literal
+from slipway.render.parts import CONFIG, MODELS, literal
 from slipway.runtimes import Version
 
-_MODELS = "/models"
-_CONFIG = f"{_MODELS}/.config"
 _HEALTH_FLAG = "enable_grpc_healthcheck_service"
 _STARTUP_PERIOD_SECONDS = 2
 _STARTUP_AT_LEAST_SECONDS = 600
@@ -23,12 +21,12 @@ def arguments(name: str, spec: ModelDeploymentSpec, version: Version | None) -> 
         "port": str(names.GRPC_PORT),
         "rest_api_port": str(names.REST_PORT),
         "model_name": name,
-        "model_base_path": f"{_MODELS}/{name}",
+        "model_base_path": f"{MODELS}/{name}",
         # One version for the pod's whole life, looked for once; a model that does not load ends the server at once
         # instead of after five tries a minute apart with no port open.
         "file_system_poll_wait_seconds": "0",
         "max_num_load_retries": "0",
-        "monitoring_config_file": f"{_CONFIG}/monitoring.pbtxt",
+        "monitoring_config_file": f"{CONFIG}/monitoring.pbtxt",
         "grpc_channel_arguments": drain.channel_arguments(given.pop("grpc_channel_arguments", None)),
         "enable_profiler": "false",  # on by default, for everybody who reaches the gRPC port
         **_health(version),
@@ -93,7 +91,7 @@ def _health(version: Version | None) -> dict[str, str]:
 def _batching(batching: Batching | None) -> dict[str, str]:
     if batching is None:
         return {}
-    return {"enable_batching": "true", "batching_parameters_file": f"{_CONFIG}/batching.pbtxt"}
+    return {"enable_batching": "true", "batching_parameters_file": f"{CONFIG}/batching.pbtxt"}
 
 
 def _warmup(spec: ModelDeploymentSpec) -> dict[str, str]:

@@ -1,55 +1,50 @@
 """The Deployment and its pod template: a fetch container that brings the model, a server container that serves it."""
 
 from typing import Any
-from urllib.parse import unquote
 
 from slipway import names, quantities
 from slipway.api import ModelDeploymentSpec, PodTemplate, parse_duration
 from slipway.observed import Manifest
-from slipway.render import drain, gpu, server
-from slipway.render.parts import Owner, literal
+from slipway.render import drain, gate, gpu, pins, server
+from slipway.render.parts import CONFIG, MODELS, SOURCE_VOLUME, claim, claim_volume, literal, locked_down
+from slipway.render.wanted import Wanted
 from slipway.runtimes import Images, Version
 
-MODELS = "/models"
-CONFIG = f"{MODELS}/.config"
 SOURCE = "/source"
 USER = 65532
-_PVC = "pvc://"
 _TMP_LIMIT = "1Gi"
 _FETCH_REQUESTS = {"cpu": "10m", "memory": "64Mi"}
 _STORAGE = "ephemeral-storage"
 _REPLICASETS_KEPT = 2
 _SURGE = {"maxSurge": "25%", "maxUnavailable": 0}
+_ONE_BY_ONE = {"maxSurge": 1, "maxUnavailable": 0}
 _DRAIN_FIRST = {"maxSurge": 0, "maxUnavailable": 1}
 
 
-def deployment(
-    owner: Owner, spec: ModelDeploymentSpec, template: Manifest, *, replicas: int | None, draining: bool
-) -> Manifest:
-    """Return the Deployment of a pod template.
-
-    Args:
-        owner: whose it is.
-        spec: what the user asks for.
-        template: pod template of the revision, as its record holds it.
-        replicas: how many pods, or None to leave the number to its owner.
-        draining: let an old pod go before a new one comes.
-    """
-    wanted: Manifest = {
+def deployment(wanted: Wanted) -> Manifest:
+    """Return the Deployment of the revision that is served."""
+    owner, rollout = wanted.owner, wanted.spec.rollout
+    spec: Manifest = {
         "selector": {"matchLabels": names.selector(owner.key.name)},
-        "strategy": {"type": "RollingUpdate", "rollingUpdate": dict(_DRAIN_FIRST if draining else _SURGE)},
-        "progressDeadlineSeconds": parse_duration(spec.rollout.progress_deadline),
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": _rolling(wanted)},
+        "progressDeadlineSeconds": parse_duration(rollout.progress_deadline),
         "revisionHistoryLimit": _REPLICASETS_KEPT,
-        "template": template,
+        # Said in either case: a field that is no longer sent is not compared, and a Deployment would stay paused.
+        "paused": wanted.paused,
+        "template": wanted.record.template,
     }
-    if replicas is not None:
-        wanted["replicas"] = replicas
+    if wanted.replicas is not None:
+        spec["replicas"] = wanted.replicas
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": owner.metadata(names.deployment(owner.key.name)),
-        "spec": wanted,
+        "spec": spec,
     }
+
+
+def _rolling(wanted: Wanted) -> Manifest:
+    return dict(_DRAIN_FIRST if wanted.draining else _ONE_BY_ONE if wanted.resolving else _SURGE)
 
 
 def template(name: str, number: int, spec: ModelDeploymentSpec, images: Images, version: Version | None) -> Manifest:
@@ -69,7 +64,7 @@ def template(name: str, number: int, spec: ModelDeploymentSpec, images: Images, 
             "annotations": {**added.annotations, "kubectl.kubernetes.io/default-container": names.SERVER_CONTAINER},
         },
         "spec": {
-            "initContainers": [_fetch(name, spec, images)],
+            "initContainers": _init_containers(name, number, spec, images),
             "containers": [_server(name, spec, images, version)],
             "volumes": _volumes(spec),
             "securityContext": {
@@ -87,28 +82,35 @@ def template(name: str, number: int, spec: ModelDeploymentSpec, images: Images, 
     }
 
 
-def _fetch(name: str, spec: ModelDeploymentSpec, images: Images) -> Manifest:
+def _init_containers(name: str, number: int, spec: ModelDeploymentSpec, images: Images) -> list[Manifest]:
+    found = [_fetch(name, number, spec, images)]
+    if spec.rollout.gate is not None:
+        found.append(gate.pilot(name, number, spec.rollout.gate, images))
+    return found
+
+
+def _fetch(name: str, number: int, spec: ModelDeploymentSpec, images: Images) -> Manifest:
     mounts: list[Manifest] = [{"name": "model", "mountPath": MODELS}, {"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108 - a mount of the pod
-    if spec.model.uri.startswith(_PVC):
-        mounts.append({"name": "source", "mountPath": SOURCE, "readOnly": True})
+    if claim(spec.model.uri):
+        mounts.append({"name": SOURCE_VOLUME, "mountPath": SOURCE, "readOnly": True})
     return {
         "name": names.FETCH_CONTAINER,
         "image": images.tools,
         "imagePullPolicy": images.pull_policy,
         "args": _fetch_arguments(name, spec),
+        **pins.environment(name, number, spec),
         # The server's own, so that the pod as a whole asks for no more than the server does.
         "resources": _resources(spec) or {"requests": dict(_FETCH_REQUESTS)},
-        "securityContext": _locked_down(),
-        "volumeMounts": mounts,
+        "securityContext": locked_down(),
+        "volumeMounts": [*mounts, *gate.fetch_mounts(spec)],
     }
 
 
 def _fetch_arguments(name: str, spec: ModelDeploymentSpec) -> list[str]:
     model, batching = spec.model, spec.runtime.batching
     arguments = ["fetch", f"--uri={literal(model.uri)}"]
-    if model.uri.startswith(_PVC):
-        path = unquote(model.uri.removeprefix(_PVC).partition("/")[2]).strip("/")
-        arguments.append(f"--source={literal(f'{SOURCE}/{path}' if path else SOURCE)}")
+    if claimed := claim(model.uri):
+        arguments.append(f"--source={literal(claimed.below(SOURCE))}")
     arguments.append(f"--destination={MODELS}/{name}")
     if model.version is not None:
         arguments.append(f"--version={model.version}")
@@ -121,7 +123,7 @@ def _fetch_arguments(name: str, spec: ModelDeploymentSpec) -> list[str]:
     arguments += [f"--config-dir={CONFIG}", "--monitoring"]
     if batching is not None:
         arguments.append(f"--batching={server.batching_parameters(batching)}")
-    return arguments
+    return [*arguments, *gate.fetch_arguments(spec)]
 
 
 def _server(name: str, spec: ModelDeploymentSpec, images: Images, version: Version | None) -> Manifest:
@@ -147,7 +149,7 @@ def _server(name: str, spec: ModelDeploymentSpec, images: Images, version: Versi
         **server.probes(version, parse_duration(spec.rollout.progress_deadline)),
         "lifecycle": {"preStop": {"sleep": {"seconds": drain.sleep_seconds()}}},
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "securityContext": _locked_down(),
+        "securityContext": locked_down(),
         "volumeMounts": [
             {"name": "model", "mountPath": MODELS, "readOnly": True},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a mount of the pod
@@ -164,25 +166,15 @@ def _resources(spec: ModelDeploymentSpec) -> Manifest:
     return found
 
 
-def _locked_down() -> Manifest:
-    return {
-        "allowPrivilegeEscalation": False,
-        "capabilities": {"drop": ["ALL"]},
-        "readOnlyRootFilesystem": True,
-    }
-
-
 def _volumes(spec: ModelDeploymentSpec) -> list[Manifest]:
     limit = spec.resources.limits.get(_STORAGE)
     volumes: list[Manifest] = [
         {"name": "model", "emptyDir": {"sizeLimit": limit} if limit else {}},
         {"name": "tmp", "emptyDir": {"sizeLimit": _TMP_LIMIT}},
     ]
-    if spec.model.uri.startswith(_PVC):
-        claim = spec.model.uri.removeprefix(_PVC).partition("/")[0]
-        # Read-only as a volume too: the kubelet would otherwise give all its files to the pod's group.
-        volumes.append({"name": "source", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}})
-    return volumes
+    if claimed := claim(spec.model.uri):
+        volumes.append(claim_volume(SOURCE_VOLUME, claimed))
+    return [*volumes, *gate.volumes(spec)]
 
 
 def _account(added: PodTemplate) -> Manifest:
