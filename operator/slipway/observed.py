@@ -6,6 +6,7 @@ and the cluster room (which carries the plan out).
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from slipway.api import PodState, Reason
@@ -46,10 +47,14 @@ class Pod:
         revision: number of the revision that it runs; 0 if its label is missing.
         state: where it is on its way.
         reason: what is wrong, or None.
-        message: the words of scheduler, kubelet, fetch or server; empty while nothing is wrong.
+        message: the words of scheduler, kubelet, fetch, server or pilot; empty while nothing is wrong.
         failed: the trouble is one that waiting does not cure by itself (wrong image, refused download, failed load …).
+        restarts: how often its server has been restarted; where another container ends again and again, how often that.
         model_version: version folder that fetch reported, or None.
         digest: content digest that fetch reported, or None.
+        scheduled: when it got its node, or None.
+        patience: seconds after `scheduled` before which a `failed` may still pass: a registry may be out of reach for a moment.
+        due: when its grace period ends, while it is terminating; `message` says then what may hold it longer.
     """
 
     name: str
@@ -61,6 +66,9 @@ class Pod:
     restarts: int = 0
     model_version: int | None = None
     digest: str | None = None
+    scheduled: datetime | None = None
+    patience: int = 0
+    due: datetime | None = None
 
     @property
     def ready(self) -> bool:
@@ -129,6 +137,9 @@ class Plan:
         scaled: replicas the Deployment should have, or None while an autoscaler owns the number.
         served: number of the revision that the Deployment is brought to; after a rollback another one than `revision`.
         paused: the failed revision is left as it is, and waits for the user.
+        stable: number of the last revision that served completely, the present moment included; None before the first.
+        failed: the revision that is asked for has failed, and a status that was written says so.
+        throttled: the Deployment has one pod, although more are wanted, until that pod has told what it fetched.
     """
 
     actions: tuple[Apply | Delete, ...] = ()
@@ -139,6 +150,9 @@ class Plan:
     scaled: int | None = None
     served: int | None = None
     paused: bool = False
+    stable: int | None = None
+    failed: bool = False
+    throttled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
