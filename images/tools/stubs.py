@@ -1,7 +1,7 @@
-"""Cuts the few generated protobuf modules that the tools need out of the TensorFlow wheel (1 GB installed).
+"""Cuts the few generated protobuf modules that the tools need out of the wheels of TensorFlow and its serving API.
 
-    python stubs.py --requirements requirements/model-server.txt --output DIR     downloads the pinned wheel with pip
-    python stubs.py --site-packages .venv/lib/…/site-packages --output DIR        takes them from an installation
+    python stubs.py --requirements model-server.txt serving-api.txt --output DIR    downloads the pinned wheels with pip
+    python stubs.py --site-packages .venv/lib/…/site-packages --output DIR          takes them from an installation
 
 Only the modules that `ROOTS` import, directly or not, are copied; the packages around them get empty `__init__.py`,
 so that importing one does not start TensorFlow. Nothing is edited.
@@ -13,12 +13,17 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 
-ROOTS = ("tensorflow/core/protobuf/meta_graph_pb2.py",)
+ROOTS = (
+    "tensorflow/core/protobuf/meta_graph_pb2.py",
+    "tensorflow_serving/apis/get_model_metadata_pb2.py",
+    "tensorflow_serving/apis/predict_pb2.py",
+)
 _IMPORT = re.compile(r"^from ([\w.]+) import (\w+_pb2)\b", re.MULTILINE)
-_ENTRY = re.compile(r"^tensorflow(?:-cpu)?==\S+.*?(?<!\\)$", re.MULTILINE | re.DOTALL)
+_ENTRY = re.compile(r"^tensorflow(?:-cpu|-serving-api)?==\S+.*?(?<!\\)$", re.MULTILINE | re.DOTALL)
 
 Read = Callable[[str], bytes]
 
@@ -48,17 +53,17 @@ def write(modules: dict[str, bytes], output: Path) -> None:
             (output / package / "__init__.py").touch()
 
 
-def pinned(requirements: Path) -> str:
-    """Return only TensorFlow's entries of a requirements file, with their hashes."""
-    entries = [match.group(0) for match in _ENTRY.finditer(requirements.read_text())]
+def pinned(requirements: Sequence[Path]) -> str:
+    """Return only TensorFlow's entries of the requirements files, with their hashes."""
+    entries = [match.group(0) for file in requirements for match in _ENTRY.finditer(file.read_text())]
     if not entries:
-        raise SystemExit(f"{requirements} does not pin tensorflow")
+        raise SystemExit(f"{', '.join(map(str, requirements))}: tensorflow is not pinned there")
     return "\n".join(entries) + "\n"
 
 
-def from_wheel(requirements: Path) -> dict[str, bytes]:
-    """Download the pinned wheel and read the modules out of it."""
-    with tempfile.TemporaryDirectory() as folder:
+def from_wheels(requirements: Sequence[Path]) -> dict[str, bytes]:
+    """Download the pinned wheels and read the modules out of them."""
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         wanted = Path(folder, "tensorflow.txt")
         wanted.write_text(pinned(requirements))
         subprocess.run(
@@ -66,21 +71,22 @@ def from_wheel(requirements: Path) -> dict[str, bytes]:
              "--dest", folder, "--requirement", str(wanted)],
             check=True,
         )  # fmt: skip
-        wheel = next(Path(folder).glob("*.whl"))
-        with zipfile.ZipFile(wheel) as archive:
-            return closure(archive.read)
+        archives = [stack.enter_context(zipfile.ZipFile(wheel)) for wheel in Path(folder).glob("*.whl")]
+        where = {name: archive for archive in archives for name in archive.namelist()}
+        return closure(lambda path: where[path].read(path))
 
 
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--requirements", type=Path, help="requirements file that pins tensorflow with hashes")
-    source.add_argument("--site-packages", type=Path, help="where tensorflow is installed")
+    source.add_argument("--requirements", type=Path, nargs="+", metavar="FILE",
+                        help="requirements files that pin tensorflow and tensorflow-serving-api with hashes")  # fmt: skip
+    source.add_argument("--site-packages", type=Path, help="where they are installed")
     parser.add_argument("--output", type=Path, required=True, help="folder that goes on the Python path")
     arguments = parser.parse_args()
     if arguments.requirements is not None:
-        modules = from_wheel(arguments.requirements)
+        modules = from_wheels(arguments.requirements)
     else:
         modules = closure(lambda path: (arguments.site_packages / path).read_bytes())
     write(modules, arguments.output)

@@ -74,10 +74,12 @@ def test_what_a_dockerfile_copies_is_among_its_inputs(name: str) -> None:
             assert any(path == source or path.startswith(f"{source}/") for path in inputs), source
 
 
-@pytest.mark.parametrize("name", ["operator", "tools"])
-def test_no_tensorflow_where_none_is_needed(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "unwanted"), [("operator", "tensorflow|keras|numpy|grpcio"), ("tools", "tensorflow|keras")]
+)
+def test_no_tensorflow_where_none_is_needed(name: str, unwanted: str) -> None:
     requirements = (ROOT / "requirements" / f"{name}.txt").read_text()
-    assert not re.search(r"^(tensorflow|keras|numpy)", requirements, re.MULTILINE)
+    assert not re.search(f"^({unwanted})", requirements, re.MULTILINE)
     assert "model-server.txt" not in re.sub(r".*stubs.py.*", "", dockerfile(name))
 
 
@@ -266,6 +268,8 @@ def test_stubs_are_cut_out_of_a_wheel_with_everything_they_import(tmp_path: Path
         "tensorflow/core/framework/graph_pb2.py": "from tensorflow.core.framework import node_def_pb2 as n\n",
         "tensorflow/core/framework/node_def_pb2.py": "",
         "tensorflow/core/framework/unrelated_pb2.py": "",
+        "tensorflow_serving/apis/predict_pb2.py": "from tensorflow.core.framework import graph_pb2 as g\n",
+        "tensorflow_serving/apis/get_model_metadata_pb2.py": "",
         "tensorflow/__init__.py": "raise RuntimeError('all of TensorFlow')",
     }
     for name, content in modules.items():
@@ -281,13 +285,16 @@ def test_stubs_are_cut_out_of_a_wheel_with_everything_they_import(tmp_path: Path
 
 
 def test_the_wheel_for_the_stubs_is_the_pinned_one(tmp_path: Path) -> None:
-    code = "import sys, pathlib; sys.path.insert(0, sys.argv[1]); import stubs; print(stubs.pinned(pathlib.Path(sys.argv[2])))"
-    requirements = ROOT / "requirements" / "model-server.txt"
+    code = "import sys, pathlib; sys.path.insert(0, sys.argv[1]); import stubs; print(stubs.pinned([pathlib.Path(name) for name in sys.argv[2:]]))"
+    requirements = [ROOT / "requirements" / f"{name}.txt" for name in ("model-server", "serving-api")]
     done = subprocess.run(
-        [sys.executable, "-c", code, str(STUBS.parent), str(requirements)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code, str(STUBS.parent), *map(str, requirements)],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     names = {line.split("==")[0] for line in done.stdout.splitlines() if "==" in line}
-    assert names == {"tensorflow", "tensorflow-cpu"}
+    assert names == {"tensorflow", "tensorflow-cpu", "tensorflow-serving-api"}
     assert all(line.lstrip().startswith(("--hash=sha256:", "tensorflow")) for line in done.stdout.split("\n") if line)
 
 

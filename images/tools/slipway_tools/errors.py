@@ -20,6 +20,12 @@ class Reason(StrEnum):
     NOT_A_SAVED_MODEL = "NotASavedModel"
     NO_SIGNATURES = "NoSignatures"
     DIGEST_MISMATCH = "DigestMismatch"
+    SOURCE_CHANGED = "SourceChanged"
+    GOLDEN_NOT_FOUND = "GoldenNotFound"
+    GOLDEN_UNREACHABLE = "GoldenUnreachable"
+    GOLDEN_FORBIDDEN = "GoldenForbidden"
+    GOLDEN_TOO_LARGE = "GoldenTooLarge"
+    GOLDEN_DIGEST_MISMATCH = "GoldenDigestMismatch"
     NO_SPACE = "NoSpace"
     INTERNAL_ERROR = "InternalError"
 

@@ -1,6 +1,7 @@
 """`slipway-tools fetch`: the init container that brings one version of a model into the pod.
 
 source -> staging folder -> one version directory -> digest -> SavedModel check -> atomic rename -> record -> configs
+                                                                                            golden set of the gate <-'
 
 A version directory under its final name is therefore always complete and verified. After a restart of the container the
 record says what is there; if the files still have the digest, nothing is fetched again.
@@ -10,7 +11,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from slipway_tools import configs, locate, savedmodel
@@ -18,6 +19,7 @@ from slipway_tools.archives import unpack
 from slipway_tools.archives.writer import FOLDER_MODE, sync_folder, sync_tree
 from slipway_tools.digest import Measured, measure
 from slipway_tools.errors import ModelError, Reason
+from slipway_tools.golden import GoldenSource, bring
 from slipway_tools.limits import Limits
 from slipway_tools.result import Fetched
 from slipway_tools.sources import pvc
@@ -30,8 +32,16 @@ Log = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Pin:
+    """What the first pod of this revision found; every other one serves exactly that."""
+
+    version: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
-    """What the pod's template asks for; the fields are the command line's options."""
+    """What the pod's template asks for; the fields are the command line's options, `pin` comes from the environment."""
 
     uri: str
     destination: Path
@@ -44,6 +54,13 @@ class Request:
     tags: frozenset[str] = savedmodel.DEFAULT_TAGS
     limits: Limits = field(default_factory=Limits)
     policy: Policy = field(default_factory=Policy)
+    pin: Pin | None = None
+    golden: GoldenSource | None = None
+
+    @property
+    def wanted(self) -> int | None:
+        """Return the version to take, None for the highest."""
+        return self.pin.version if self.version is None and self.pin is not None else self.version
 
     def key(self) -> str:
         """Return a fingerprint of what is asked for; hashed, since a URI may carry a secret in its query."""
@@ -52,12 +69,20 @@ class Request:
 
 
 def fetch(request: Request, log: Log) -> Fetched:
-    """Bring the model to `request.destination`/VERSION and the text protos to `request.config_dir`.
+    """Bring the model to `request.destination`/VERSION, text protos and golden set to `request.config_dir`.
 
     Raises:
         ModelError: whatever went wrong that has a reason.
         OSError: from the destination volume.
     """
+    found = _model(request, log)
+    if request.golden is None:
+        return found
+    folder = request.destination / str(found.version)
+    return replace(found, golden=bring(request.golden, folder, request.config_dir, request.policy, log))
+
+
+def _model(request: Request, log: Log) -> Fetched:
     uri = parse(request.uri)
     texts = _config_files(request)
     staging = request.destination.parent / _STAGING
@@ -71,8 +96,12 @@ def fetch(request: Request, log: Log) -> Fetched:
     staging.mkdir()
     try:
         found = _bring(request, uri, staging, log)
-        measured = verify(found.path, request.digest, request.tags, uri.shown)
+        measured = measure(found.path)
+        _refuse_change(request.pin, measured.digest, found.version, uri.shown)
+        _approve(measured, found.path, request.digest, request.tags, uri.shown)
         _move(found, request.destination)
+    except ModelError as error:
+        raise _for_pin(error, request) from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     result = Fetched.of(measured, found.version)
@@ -82,6 +111,28 @@ def fetch(request: Request, log: Log) -> Fetched:
     return result
 
 
+def _refuse_change(pin: Pin | None, digest: str, version: int, what: str) -> None:
+    """Refuse other content than the first pod of the revision found."""
+    if pin is not None and (digest, version) != (pin.digest, pin.version):
+        raise ModelError(
+            Reason.SOURCE_CHANGED,
+            f"spec.model.uri: {what} has changed since this revision was made: the revision serves version {pin.version}, "
+            f"{pin.digest}; found: version {version}, {digest}. Restore the source, or change spec.model to make a new "
+            "revision of what is there now (publish changed models under a new version)",
+        )
+
+
+def _for_pin(error: ModelError, request: Request) -> ModelError:
+    """Say where the version number comes from when it is not the one that a user wrote."""
+    if error.reason is not Reason.VERSION_NOT_FOUND or request.pin is None or request.version is not None:
+        return error
+    return ModelError(
+        error.reason,
+        f"{error.message}; version {request.pin.version} is what this revision serves: restore it, or change spec.model to "
+        "make a new revision",
+    )
+
+
 def verify(directory: Path, digest: str | None, tags: frozenset[str], what: str) -> Measured:
     """Check a version directory: its digest, where one is asked for, and then that a server can serve it.
 
@@ -89,6 +140,11 @@ def verify(directory: Path, digest: str | None, tags: frozenset[str], what: str)
         ModelError: DigestMismatch, NotASavedModel or NoSignatures.
     """
     measured = measure(directory)
+    _approve(measured, directory, digest, tags, what)
+    return measured
+
+
+def _approve(measured: Measured, directory: Path, digest: str | None, tags: frozenset[str], what: str) -> None:
     if digest is not None and measured.digest != digest:
         raise ModelError(
             Reason.DIGEST_MISMATCH,
@@ -96,7 +152,6 @@ def verify(directory: Path, digest: str | None, tags: frozenset[str], what: str)
             "the model changed after the digest was taken: correct the digest or publish the model under a new version",
         )
     savedmodel.check(directory, tags)
-    return measured
 
 
 def _bring(request: Request, uri: Uri, staging: Path, log: Log) -> locate.Located:
@@ -106,14 +161,14 @@ def _bring(request: Request, uri: Uri, staging: Path, log: Log) -> locate.Locate
                 Reason.INTERNAL_ERROR, "--source is missing: a pvc:// model is read from where its claim is mounted"
             )
         log(f"{uri.shown}: copying")
-        return pvc.take(uri, request.source, staging, request.version, request.limits)
+        return pvc.take(uri, request.source, staging, request.wanted, request.limits)
     archive, target = staging / "archive", staging / "unpacked"
     size = Downloader(request.policy, request.limits, log).download(uri, archive)
     log(f"{uri.shown}: {size} bytes downloaded, unpacking")
     target.mkdir()
     unpack(archive, target, request.limits)
     archive.unlink()
-    return locate.locate(target, request.version)
+    return locate.locate(target, request.wanted)
 
 
 def _move(found: locate.Located, destination: Path) -> None:
@@ -142,6 +197,8 @@ def _already_there(request: Request) -> Fetched | None:
         version = int(record["version"])
         measured = measure(request.destination / str(version))
     except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if request.pin not in {None, Pin(version, measured.digest)}:
         return None
     return Fetched.of(measured, version) if measured.digest == record["digest"] else None
 

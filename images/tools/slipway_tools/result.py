@@ -20,12 +20,16 @@ _MAX_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A model that is in its place: its digest, version number, size in bytes and number of files."""
+    """A model that is in its place: its digest, version number, size in bytes and number of files.
+
+    `golden` is the digest of the golden set that came with it, None where there is no gate.
+    """
 
     digest: str
     version: int
     bytes: int
     files: int
+    golden: str | None = None
 
     @classmethod
     def of(cls, measured: Measured, version: int) -> "Fetched":
@@ -34,10 +38,9 @@ class Fetched:
 
     def json(self) -> str:
         """Return the termination message of success."""
-        return json.dumps(
-            {"digest": self.digest, "version": self.version, "bytes": self.bytes, "files": self.files},
-            separators=(",", ":"),
-        )
+        found = {"digest": self.digest, "version": self.version, "bytes": self.bytes, "files": self.files}
+        golden = {} if self.golden is None else {"golden": self.golden}
+        return json.dumps(found | golden, separators=(",", ":"))
 
 
 def failure(error: ModelError) -> str:

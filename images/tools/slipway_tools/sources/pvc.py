@@ -31,7 +31,7 @@ def take(uri: Uri, source: Path, staging: Path, version: int | None, limits: Lim
         ModelError: every reason a user can cause.
         OSError: from the destination volume.
     """
-    real = _inside_mount(uri, source)
+    real = inside_mount(uri, source)
     try:
         if real.is_file():
             target = staging / "unpacked"
@@ -53,8 +53,12 @@ def take(uri: Uri, source: Path, staging: Path, version: int | None, limits: Lim
     return locate.Located(target, found.version)
 
 
-def _inside_mount(uri: Uri, source: Path) -> Path:
-    """Resolve links in the path and insist that it stays on the claim."""
+def inside_mount(uri: Uri, source: Path) -> Path:
+    """Resolve links in the path and insist that it stays on the claim.
+
+    Raises:
+        ModelError: SourceNotFound, SourceForbidden, or InternalError for a mount of something else.
+    """
     parts = uri.parts
     above = len(source.parts) - len(parts)
     if source.parts[above:] != parts:
