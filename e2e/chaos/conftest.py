@@ -1,0 +1,99 @@
+"""One cluster for the long runs; a test that takes parts of it down has it for itself."""
+
+import fcntl
+import os
+import re
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from demo.shell import ROOT
+from e2e.chaos import ground as grounds
+from e2e.chaos.ground import Ground
+from e2e.chaos.lane import Lane
+from tests.integration.world import World
+
+CLUSTER = os.environ.get("SLIPWAY_CHAOS_CLUSTER", "slipway-chaos")
+BUILD = ROOT / "build" / "chaos"
+_number = count(1)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the long runs to `make chaos`, which sets SLIPWAY_CHAOS."""
+    if os.environ.get("SLIPWAY_CHAOS"):
+        return
+    here = Path(__file__).parent
+    long = [item for item in items if item.path.is_relative_to(here) and item.get_closest_marker("slow")]
+    config.hook.pytest_deselected(items=long)
+    items[:] = [item for item in items if item not in long]
+
+
+@contextmanager
+def locked(name: str, how: int) -> Iterator[None]:
+    """Hold a lock between the workers of a run."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    with (BUILD / name).open("w") as lock:
+        fcntl.flock(lock, how)
+        yield
+
+
+@pytest.fixture(scope="session")
+def prepared(testrun_uid: str) -> str:
+    """The cluster's name, once images, models and the definition are in it."""
+    done = BUILD / f"ready-{testrun_uid}"
+    with locked("lock", fcntl.LOCK_EX):
+        if not done.exists():
+            for old in BUILD.glob("ready-*"):
+                old.unlink()
+            done.write_text("failed")  # until the end is reached: no other worker tries again
+            grounds.prepare(CLUSTER, BUILD)
+            done.write_text("")
+    if done.read_text() == "failed":
+        pytest.fail("another worker could not prepare the cluster; its error says why")
+    return CLUSTER
+
+
+@pytest.fixture
+def ground(prepared: str) -> Iterator[Ground]:
+    """The cluster, shared with the tests of other workers."""
+    with locked("use", fcntl.LOCK_SH):
+        yield Ground(prepared)
+
+
+@pytest.fixture
+def own_ground(prepared: str) -> Iterator[Ground]:
+    """The cluster for one test alone; it is whole again afterwards."""
+    with locked("use", fcntl.LOCK_EX):
+        found = Ground(prepared)
+        yield found
+        found.repair()
+
+
+@contextmanager
+def fresh_world(ground: Ground, label: str) -> Iterator[World]:
+    """Yield a namespace; at its end its pods go without draining."""
+    words = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")[:36].strip("-")
+    world = World(ground, f"chaos-{words}-{uuid.uuid4().hex[:5]}")
+    yield world
+    kubectl = ground.kubectl.within(world.namespace)
+    kubectl.run("delete", "namespace", world.namespace, "--wait=false")
+    kubectl.run("delete", "pods", "--all", "--grace-period=1", "--wait=false")
+
+
+@pytest.fixture
+def lane(ground: Ground, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lane]:
+    """A namespace with a proxied operator, not yet started."""
+    with fresh_world(ground, request.node.name.removeprefix("test_")) as world, Lane(ground, world, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def own_lane(own_ground: Ground, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lane]:
+    """The same on a cluster that nobody else uses meanwhile."""
+    label = request.node.name.removeprefix("test_")
+    with fresh_world(own_ground, label) as world, Lane(own_ground, world, tmp_path) as made:
+        yield made

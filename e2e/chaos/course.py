@@ -1,0 +1,161 @@
+"""Rounds of promotion and rollback under load, undisturbed first, then with something going wrong in the middle.
+
+Every disturbed phase must end exactly as the undisturbed one did, within a minute of its end being first seen, and the
+number of pods that serve must never have been below what is asked for.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from cluster.api import ApiError
+from e2e.chaos import snapshot
+from e2e.chaos.lane import NAME, WRITES, Lane
+
+RESUME_SECONDS = 60
+QUIET_SECONDS = 10
+"""Longer than a status may be held back."""
+REPLICAS = 2
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What a phase took when nothing happened: seconds, and writes of the operator."""
+
+    seconds: float
+    writes: int
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """What goes wrong: words for people, and what surrounds the phase, from just before the change to its end."""
+
+    words: str
+    around: Callable[[Lane, Phase], AbstractContextManager[None]]
+
+
+@contextmanager
+def nothing(lane: Lane, phase: Phase) -> Iterator[None]:
+    """Disturb nothing."""
+    yield
+
+
+NOTHING = Disturbance("undisturbed", nothing)
+
+
+@dataclass
+class Course:
+    """What the undisturbed rounds were like, by phase and by the good model: costs and end states."""
+
+    lane: Lane
+    bad: str = "corrupt"
+    label: str = ""
+    phases: dict[str, Phase] = field(default_factory=dict)
+    ends: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    base: int = 0
+
+    def learn(self) -> None:
+        """Run undisturbed rounds: one whose history is shorter, one of each good model, one that must repeat them."""
+        self._round(self._measure)
+        for _ in range(2):
+            self._round(self._measure)
+        first = dict(self.ends)
+        self._round(self._measure)
+        for key, end in self.ends.items():
+            assert snapshot.differences(first[key], end) == [], f"two undisturbed rounds end alike: {key}"
+
+    def round(self, promoting: Disturbance = NOTHING, rolling_back: Disturbance = NOTHING) -> None:
+        """Promote a good revision, then push a bad one that is rolled back."""
+        chosen = {"promote": promoting, "rollback": rolling_back}
+
+        def run(phase: str, act: Callable[[], None], done: Callable[[], bool]) -> str:
+            return self._disturbed(phase, act, done, chosen[phase])
+
+        self._round(run)
+
+    def _round(self, run: Callable[[str, Callable[[], None], Callable[[], bool]], str]) -> None:
+        lane = self.lane
+        self.base = lane.revision()
+        self._phase("promote", run, lane.promote, lane.promoted)
+        before = self._serving()
+        self._phase("rollback", run, lambda: lane.ask(self.bad), lane.rolled_back)
+        assert self._serving() == before, "the pods that serve live through a rollback, and are never restarted"
+
+    def _phase(
+        self,
+        phase: str,
+        run: Callable[[str, Callable[[], None], Callable[[], bool]], str],
+        act: Callable[[], None],
+        done: Callable[[], bool],
+    ) -> None:
+        with capacity(self.lane) as least:
+            told = run(phase, act, done)
+        assert least() >= REPLICAS, f"{phase}, {told}: only {least()} pods served"
+        print(f"{self.label}{phase}: {told}", flush=True)
+
+    def _measure(self, phase: str, act: Callable[[], None], done: Callable[[], bool]) -> str:
+        began, before = time.monotonic(), self._writes()
+        act()
+        self.lane.until(done, phase)
+        took, wrote = time.monotonic() - began, self._writes() - before
+        time.sleep(QUIET_SECONDS)  # what may still come, comes
+        self.phases[phase] = Phase(took, wrote)
+        self.ends[phase, self.lane.good] = self._state()
+        return f"undisturbed: {took:.1f} s, {wrote} writes"
+
+    def _disturbed(self, phase: str, act: Callable[[], None], done: Callable[[], bool], by: Disturbance) -> str:
+        began = time.monotonic()
+        with by.around(self.lane, self.phases[phase]):
+            act()
+            self.lane.until(done, f"{phase}, {by.words}")
+        until = time.monotonic() + RESUME_SECONDS
+        while wrong := snapshot.differences(self.ends[phase, self.lane.good], self._state()):
+            assert time.monotonic() < until, f"{phase}, {by.words}, ends differently:\n" + "\n".join(wrong)
+            time.sleep(0.3)
+        return f"{by.words}: {time.monotonic() - began:.1f} s"
+
+    def _state(self) -> dict[str, Any]:
+        return snapshot.take(self.lane.world, NAME, self.base)
+
+    def _serving(self) -> set[tuple[str, int]]:
+        """Return identity and restarts of the servers."""
+        found = snapshot.living(self.lane.world, NAME)
+        return {
+            (pod["metadata"]["uid"], status["restartCount"])
+            for pod in found
+            for status in pod["status"]["containerStatuses"]
+        }
+
+    def _writes(self) -> int:
+        return sum(self.lane.proxy.count(verb) for verb in WRITES)
+
+
+@contextmanager
+def capacity(lane: Lane) -> Iterator[Callable[[], int]]:
+    """Watch the Deployment; yield what returns the fewest available pods that there were."""
+    seen = [REPLICAS]
+    over = threading.Event()
+
+    def work() -> None:
+        api, path, version = lane.ground.api(), lane.world.path("Deployment"), "0"
+        while not over.is_set():
+            try:
+                for event in api.watch(path, version, seconds=5):
+                    if event["type"] == "ERROR":
+                        version = "0"
+                    else:
+                        version = event["object"]["metadata"]["resourceVersion"]
+                        seen.append(event["object"].get("status", {}).get("availableReplicas", 0))
+            except (ApiError, OSError):  # the API server may be what is disturbed
+                over.wait(0.2)
+
+    watcher = threading.Thread(target=work, name="capacity", daemon=True)
+    watcher.start()
+    try:
+        yield lambda: min(seen)
+    finally:
+        over.set()
+        watcher.join()

@@ -1,0 +1,101 @@
+"""The cluster of the chaos tests: the definition of ModelDeployments is installed, images and models are there, and no
+operator: each test starts its own.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from itertools import count
+from pathlib import Path
+
+import yaml
+
+from cluster import pki
+from cluster import state as records
+from cluster.api import Api, ApiError
+from cluster.kubeconfig import write as write_kubeconfig
+from cluster.local import Local
+from cluster.localnode import LocalNode
+from cluster.network import Network
+from demo.kubectl import Kubectl
+from demo.platform import DROP_IN, tool
+from demo.shell import ROOT
+from e2e.chaos import models
+from e2e.lib import archives
+from tests.integration.world import CRD, CRDS, GROUP, Operator, eventually
+
+OPERATOR_FLAGS = (f"--runtime-image={DROP_IN}",)
+_number = count(1)
+
+
+class Ground:
+    """One local cluster; also what `tests.integration.world.World` expects of a control plane."""
+
+    def __init__(self, name: str) -> None:
+        record = records.load(name)
+        assert record is not None, f"the cluster {name} is not up"
+        self.name = name
+        self.node = LocalNode(name, Network(record.index), {})
+        self.kubectl = Kubectl(tool("kubectl"), Local(name, print).kubeconfig())
+
+    def api(self) -> Api:
+        """Return a client with all rights."""
+        return self.node.api()
+
+    def kubeconfig(self, user: str, groups: list[str]) -> Path:
+        """Return a kubeconfig with a client certificate of this user's own."""
+        admin = self.node.admin()
+        folder = self.node.places.pki
+        authority = pki.Pair(folder / "ca.crt", folder / "ca.key")
+        pair = pki.issue(authority, folder, f"client-{user}", user=user, groups=groups)
+        file = self.node.places.etc / f"{user}.kubeconfig"
+        return write_kubeconfig(file, type(admin)(admin.server, admin.authority, pair), context=self.name, user=user)
+
+    def operator(self, folder: Path, namespace: str, *flags: str, kubeconfig: Path | None = None) -> Operator:
+        """Return an operator process for one namespace, not yet started, without election unless `flags` say so."""
+        user = f"operator-{namespace}-{next(_number)}"
+        config = kubeconfig or self.kubeconfig(user, ["system:masters"])
+        chosen = flags or ("--no-leader-elect",)
+        return Operator(config, folder, user, f"--namespaces={namespace}", *OPERATOR_FLAGS, *chosen)
+
+    def kill(self, component: str) -> None:
+        """End a component of the cluster with SIGKILL; `repair` starts it again."""
+        pid_file = self.node.places.run / f"{component}.pid"
+        pid = int(pid_file.read_text().split()[0])
+        subprocess.run(["kill", "-9", str(pid)], check=True)
+
+    def repair(self) -> None:
+        """Start again what does not run, and wait until the node is ready."""
+        bring_up(self.name)
+
+
+def bring_up(name: str) -> None:
+    """Start the cluster, or what is missing of it."""
+    _read("cluster", "up", f"--name={name}", *(["--install-packages"] if os.geteuid() == 0 else []))
+
+
+def prepare(name: str, build: Path) -> None:
+    """Make the cluster and bring into it what the tests need; what is there already is kept."""
+    bring_up(name)
+    built = json.loads(_read("images.build", "--json"))
+    images = [str(image["archive"]) for image in built if image["name"] != "operator"]
+    _read("cluster", "load", f"--name={name}", *images)
+    ground = Ground(name)
+    definition = yaml.safe_load(CRD.read_text())
+    ground.api().apply(f"{CRDS}/{definition['metadata']['name']}", definition)
+    eventually(lambda: _served(ground.api()), "the kind ModelDeployment is served")
+    archives.start(ground.kubectl, models.folder(build))
+
+
+def _served(api: Api) -> bool:
+    try:
+        return api.exists(f"{GROUP}/modeldeployments")
+    except ApiError:  # 429 while its storage is being made
+        return False
+
+
+def _read(*words: str) -> str:
+    done = subprocess.run([sys.executable, "-m", *words], cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout

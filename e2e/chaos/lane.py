@@ -1,0 +1,115 @@
+"""One ModelDeployment under load, its operator, and the proxy between the operator and the API server.
+
+A round promotes a good revision, then pushes a bad one; each is a spec that was never asked for before.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from e2e.chaos import models, snapshot
+from e2e.chaos.ground import Ground
+from e2e.lib import traffic
+from tests.integration.faultproxy import FaultProxy
+from tests.integration.world import Object, Operator, World, eventually
+
+NAME = "m"
+WRITES = {"patch", "create", "update", "delete"}
+RESOURCES = {"requests": {"cpu": "20m", "memory": "200Mi"}, "limits": {"memory": "1Gi"}}
+SECONDS = 150
+"""Longest wait for a promotion or a rollback, faults included."""
+_REVISION_LABEL = "serving.slipway.dev/revision"
+
+
+class Lane:
+    """See the module's text."""
+
+    def __init__(self, ground: Ground, world: World, folder: Path) -> None:
+        self.ground, self.world = ground, world
+        self._folder = folder
+        self._stack = ExitStack()
+        self._rounds = 0
+        self.good = "good-a"
+        self.proxy: FaultProxy
+        self.operator: Operator
+
+    def __enter__(self) -> Self:
+        config = self.ground.kubeconfig(f"lane-{self.world.namespace}", ["system:masters"])
+        self.proxy = self._stack.enter_context(FaultProxy(config, self._folder))
+        self.operator = self.another()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def another(self, *flags: str) -> Operator:
+        """Return an operator behind the proxy, not yet started; it is ended with the lane."""
+        made = self.ground.operator(self._folder, self.world.namespace, *flags, kubeconfig=self.proxy.kubeconfig)
+        self._stack.callback(made.kill)
+        return made
+
+    def create(self, **spec: Any) -> None:
+        """Create the ModelDeployment with the first good model and wait until it serves."""
+        self.world.api.create(self.world.path("ConfigMap"), models.golden_set())
+        rollout = {"gate": models.gate(), "historyLimit": 4}
+        wanted = {"model": models.model(self.good), "resources": RESOURCES, "replicas": 2, "rollout": rollout}
+        self.world.create(NAME, **(wanted | spec))
+        eventually(lambda: self.world.is_ready(NAME), "the first revision serves", SECONDS)
+
+    def promote(self) -> None:
+        """Ask for the other good model, as a revision that never was."""
+        self.good = "good-b" if self.good == "good-a" else "good-a"
+        self.ask(self.good)
+
+    def ask(self, model: str, **spec: Any) -> None:
+        """Ask for a model in a spec that was never asked for before."""
+        self._rounds += 1
+        template = {"annotations": {"round": f"round-{self._rounds}"}}
+        self.world.patch(NAME, model=models.model(model), podTemplate=template, **spec)
+
+    @contextmanager
+    def load(self, clients: int = 4, pause: float = 0.06) -> Iterator[traffic.Crowd]:
+        """Ask the Service all the time; fail at the end if one call failed or an answer is of no good model."""
+        kubectl = self.ground.kubectl.within(self.world.namespace)
+        with traffic.crowd(kubectl, NAME, clients, pause) as seen:
+            traffic.wait_for(seen, lambda: seen.calls > 20)
+            yield seen
+        assert seen.failures == [], f"{len(seen.failures)} of {seen.calls} calls failed: {seen.failures[:5]}"
+        assert set(seen.answers) <= models.answers("good-a", "good-b"), seen.answers
+
+    def revision(self) -> int:
+        """Return the revision that the spec asks for, as the status tells it; 0 before the first."""
+        return int(self.world.status(NAME).get("revision", 0))
+
+    def running(self) -> int:
+        """Return the revision of the Deployment's template."""
+        labels = self.world.get("Deployment", NAME)["spec"]["template"]["metadata"]["labels"]
+        return int(labels[_REVISION_LABEL])
+
+    def pods(self, revision: int) -> list[Object]:
+        """Return the living pods of a revision."""
+        found = snapshot.living(self.world, NAME)
+        return [pod for pod in found if pod["metadata"]["labels"][_REVISION_LABEL] == str(revision)]
+
+    def promoted(self) -> bool:
+        """Tell whether the newest spec is served."""
+        return self.world.is_ready(NAME)
+
+    def rolled_back(self) -> bool:
+        """Tell whether the newest spec has failed and the stable revision alone is served, and said to be."""
+        body = self.world.get("ModelDeployment", NAME)
+        conditions = {item["type"]: item for item in body.get("status", {}).get("conditions", [])}
+        told = conditions.get("RolledBack", {})
+        current = told.get("observedGeneration") == body["metadata"]["generation"]
+        if not current or told.get("status") != "True":
+            return False
+        living = {pod["metadata"]["labels"][_REVISION_LABEL] for pod in snapshot.living(self.world, NAME)}
+        return living == {str(body["status"]["stableRevision"])} == {str(self.running())}
+
+    def until(self, holds: Callable[[], bool], what: str) -> None:
+        """Wait for a state of this lane."""
+        eventually(holds, f"{what}: {self.world.status(NAME)}", SECONDS)
