@@ -29,17 +29,19 @@ def missing_controllers(root: Path = ROOT) -> list[str]:
     return [name for name in _V1 if not (root / name / "cgroup.procs").exists()]
 
 
-def group(name: str) -> str:
-    """Path of the cluster's group below each hierarchy, as the kubelet wants it."""
-    return f"/slipway-{name}"
+def group(name: str, node: int = 1) -> str:
+    """Path of the cluster's group below each hierarchy, as the kubelet wants it; a further node's lies in the first's."""
+    return f"/slipway-{name}" if node == 1 else f"/slipway-{name}/node-{node}"
 
 
-def ensure(name: str, root: Path = ROOT) -> None:
-    """Makes the cluster's group in every hierarchy."""
-    if is_v2(root):
-        for controller in _V2:
-            _delegate(root / "cgroup.subtree_control", controller)
-    for folder in _folders(name, root):
+def ensure(name: str, root: Path = ROOT, *, node: int = 1) -> None:
+    """Makes the group of a cluster's node in every hierarchy."""
+    if node > 1:
+        ensure(name, root)
+    for folder in _folders(group(name, node), root):
+        if is_v2(root):
+            for controller in _V2:
+                _delegate(folder.parent / "cgroup.subtree_control", controller)
         folder.mkdir(exist_ok=True)
         for setting in ("cpuset.cpus", "cpuset.mems"):  # v1 leaves them empty, and an empty set can run nothing
             if (folder.parent / setting).exists() and not (folder / setting).read_text().strip():
@@ -57,38 +59,39 @@ def _delegate(control: Path, controller: str) -> None:
         ) from error
 
 
-def processes(name: str, root: Path = ROOT) -> set[int]:
-    """Every process in the cluster's groups."""
+def processes(name: str, root: Path = ROOT, *, node: int = 1) -> set[int]:
+    """Every process in the groups of a cluster's node; those of the first node hold the others'."""
     found: set[int] = set()
-    for folder in _folders(name, root):
+    for folder in _folders(group(name, node), root):
         for file in folder.rglob("cgroup.procs"):
             with contextlib.suppress(OSError):
                 found.update(map(int, file.read_text().split()))
     return found
 
 
-def remove(name: str, seconds: float = 10, root: Path = ROOT) -> None:
-    """Kills what is in the cluster's groups and removes them. Raises ClusterError when something will not go."""
-    deadline = time.monotonic() + seconds
-    while any(folder.exists() for folder in _folders(name, root)):
-        for pid in processes(name, root):
+def remove(name: str, seconds: float = 10, root: Path = ROOT, *, node: int = 1) -> None:
+    """Kills what is in the node's groups and removes them. Raises ClusterError when something will not go."""
+    deadline, path = time.monotonic() + seconds, group(name, node)
+    while any(folder.exists() for folder in _folders(path, root)):
+        for pid in processes(name, root, node=node):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        for folder in _folders(name, root):
+        for folder in _folders(path, root):
             for child in sorted(folder.rglob("*/"), key=lambda path: len(path.parts), reverse=True):
                 _rmdir(child)
             _rmdir(folder)
         if time.monotonic() > deadline:
-            raise ClusterError(f"processes {sorted(processes(name, root))} in the group {group(name)} do not end")
+            left = sorted(processes(name, root, node=node))
+            raise ClusterError(f"processes {left} in the group {path} do not end")
         time.sleep(0.05)
 
 
-def _folders(name: str, root: Path) -> list[Path]:
+def _folders(path: str, root: Path) -> list[Path]:
     if is_v2(root):
-        return [root / group(name).strip("/")]
+        return [root / path.strip("/")]
     # `unified` is among them on a hybrid host: it counts nothing there, but runc puts processes into it as well.
     hierarchies = [folder for folder in sorted(root.iterdir()) if not folder.is_symlink()]
-    return [folder / group(name).strip("/") for folder in hierarchies if (folder / "cgroup.procs").exists()]
+    return [folder / path.strip("/") for folder in hierarchies if (folder / "cgroup.procs").exists()]
 
 
 def _rmdir(folder: Path) -> None:

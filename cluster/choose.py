@@ -1,5 +1,7 @@
 """Which provider looks after a cluster: the one that made it, the one asked for, or the one this machine is fit for."""
 
+from dataclasses import dataclass
+
 from cluster import state
 from cluster.errors import ClusterError
 from cluster.existing import Existing
@@ -40,13 +42,27 @@ def docker_answers() -> bool:
     return True
 
 
-def provider_for(name: str, say: Say, asked: str = "auto", context: str = "", *, install: bool = False) -> Provider:
+@dataclass(frozen=True)
+class Wish:
+    """What the words of `up` ask for; `nodes` is None where nothing is said of them."""
+
+    provider: str = "auto"
+    context: str = ""
+    install: bool = False
+    nodes: int | None = None
+
+
+def provider_for(name: str, say: Say, wish: Wish | None = None) -> Provider:
     """The provider of the cluster called `name`."""
+    wish = wish or Wish()
     record = state.load(name)
     made_by = record.provider if record else None
-    kind = decide(asked, made_by, context, docker=made_by is None and asked == "auto" and docker_answers())
+    docker = made_by is None and wish.provider == "auto" and docker_answers()
+    kind = decide(wish.provider, made_by, wish.context, docker=docker)
+    if kind != "local" and wish.nodes is not None:
+        raise ClusterError(f"--nodes belongs to the provider local, not to {kind}")
     if kind == "kind":
         return Kind(name, say)
     if kind == "existing":
-        return Existing(name, say, context or (record.context if record else ""))
-    return Local(name, say, install_packages=install)
+        return Existing(name, say, wish.context or (record.context if record else ""))
+    return Local(name, say, install_packages=wish.install, nodes=wish.nodes)

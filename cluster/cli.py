@@ -1,4 +1,4 @@
-"""The command line: `python -m cluster up|down|status|load|gpu|kubeconfig|path|build|exec`."""
+"""The command line: `python -m cluster up|down|status|load|gpu|kubeconfig|path|build|lose|exec`."""
 
 import argparse
 import os
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from cluster import binaries, gpu, packages, state
-from cluster.choose import provider_for
+from cluster.choose import Wish, provider_for
 from cluster.errors import ClusterError
 from cluster.local import Local
 from cluster.paths import DEFAULT_NAME, kubeconfig_path
@@ -48,6 +48,8 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("--provider", choices=["auto", "kind", "local", "existing"], default="auto",
                     help="auto: kind where a Docker daemon answers, local otherwise")  # fmt: skip
     up.add_argument("--context", default="", help="use the cluster behind this context of your kubeconfig (existing)")
+    up.add_argument("--nodes", type=int, default=None,
+                    help="how many nodes a local cluster has; it can grow (default: as it was, 1 at first)")  # fmt: skip
     up.add_argument("--install-packages", action="store_true", help="install missing Debian packages with apt-get")
     add("down", _down, "remove the cluster and everything it left on this machine")
     add("status", _status, "what the cluster is made of and how that is doing; status 1 unless all is well")
@@ -63,14 +65,21 @@ def parser() -> argparse.ArgumentParser:
     build.add_argument(
         "--install-packages", action="store_true", help="also install what a local cluster needs of Debian's packages"
     )
+    lose = add(
+        "lose", _lose, "make a further node of a local cluster unreachable to the control plane; `up` repairs it"
+    )
+    lose.add_argument("node", type=int, help="number of the node: 2 or more")
+    lose.add_argument("--cut", action="store_true", help="cut its network (default: only its kubelet is stopped)")
     inside = add("exec", _exec, "run a command in the namespaces of a local cluster, for looking around")
+    inside.add_argument("--node", type=int, default=1, help="of which node (default: %(default)s)")
     inside.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND")
     return top
 
 
 def _up(options: argparse.Namespace) -> int:
     with state.locked(options.name):
-        provider = provider_for(options.name, say, options.provider, options.context, install=options.install_packages)
+        wish = Wish(options.provider, options.context, options.install_packages, options.nodes)
+        provider = provider_for(options.name, say, wish)
         provider.up()
     print(f"export KUBECONFIG={provider.kubeconfig()}")
     return 0
@@ -122,9 +131,16 @@ def _build(options: argparse.Namespace) -> int:
     return 0
 
 
+def _lose(options: argparse.Namespace) -> int:
+    with state.locked(options.name):
+        node = Local(options.name, say).lose(options.node, cut=options.cut)
+    say(f"{node} is {'cut off' if options.cut else 'without its kubelet'}")
+    return 0
+
+
 def _exec(options: argparse.Namespace) -> int:
     words = [word for index, word in enumerate(options.words) if index or word != "--"] or ["sh"]
-    argv = Local(options.name, say).inside(words)
+    argv = Local(options.name, say).inside(words, options.node)
     os.execvp(argv[0], argv)  # noqa: S606
 
 

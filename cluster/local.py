@@ -1,4 +1,4 @@
-"""The provider `local`: a whole Kubernetes node on this machine, without Docker, in namespaces of its own.
+"""The provider `local`: Kubernetes on this machine, without Docker: one node or several, in namespaces of their own.
 
 up    = check, build, choose addresses, write files, make namespaces, start what does not run, apply add-ons, wait
 down  = kill by mark and by control group, take the namespaces away, remove the files
@@ -12,28 +12,26 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from cluster import addons, binaries, cgroups, checks, images, namespaces, packages, processes, state
-from cluster.api import Api
+from cluster import addons, binaries, cgroups, checks, machine, members, namespaces, packages, processes, state
 from cluster.errors import ClusterError
-from cluster.localnode import PROGRAMS, LocalNode, Part
+from cluster.links import FurtherNamespaces
+from cluster.localnode import PROGRAMS, LocalNode
+from cluster.machine import Machine, Part
 from cluster.namespaces import KUBELET_ROOT, Namespaces
-from cluster.network import MAX_CLUSTERS, Network, choose, parse_routes
-from cluster.node import PAUSE_IMAGE
+from cluster.network import MAX_CLUSTERS, MAX_NODES, Network, choose, overlaps, parse_routes
 from cluster.paths import kubeconfig_path, state_dir
-from cluster.ports import accepts, listens
 from cluster.provider import Fact, Say
 from cluster.shell import find, run
 from cluster.state import Record
 
-_READY_SECONDS = 120
 _STOP_SECONDS = 3
 
 
 class Local:
-    """See the module's text."""
+    """See the module's text. `nodes` is how many nodes `up` shall see to; None leaves the number as it is."""
 
-    def __init__(self, name: str, say: Say, *, install_packages: bool = False) -> None:
-        self._name, self._say, self._install = name, say, install_packages
+    def __init__(self, name: str, say: Say, *, install_packages: bool = False, nodes: int | None = None) -> None:
+        self._name, self._say, self._install, self._nodes = name, say, install_packages, nodes
         self._state = state_dir(name)
 
     def kubeconfig(self) -> Path:
@@ -47,7 +45,9 @@ class Local:
         checks.root()
         packages.require(install=self._install, say=self._say)
         programs = binaries.ensure_all(PROGRAMS, self._say)
-        node = LocalNode(self._name, self._network(), programs)
+        record = self._record()
+        node = LocalNode(self._name, Network(record.index), programs)
+        others = [Machine(self._name, Network(record.index, n), programs) for n in range(2, record.nodes + 1)]
         fresh = not node.namespaces.exist()
         if fresh:
             self._say(f"starting Kubernetes {binaries.version('kubelet')} ({self._name}, {node.network.node})")
@@ -56,11 +56,15 @@ class Local:
             namespaces.kill_marked(self._state)
             cgroups.remove(self._name)
             shutil.rmtree(self._state / "logs", ignore_errors=True)
+            self._remove_further(node.network)
         node.write()
         cgroups.ensure(self._name)
         node.namespaces.create()
-        self._start_all(node, fresh=fresh)
-        self._say(f"{node.node} is Ready after {time.monotonic() - started:.1f} s")
+        for other in others:
+            self._make(other, node)
+        self._start_all(node, others, fresh=fresh)
+        ready = ", ".join(machine.node for machine in (node, *others))
+        self._say(f"{ready}: Ready after {time.monotonic() - started:.1f} s")
 
     def down(self) -> None:
         """See Provider."""
@@ -70,6 +74,7 @@ class Local:
         namespaces.kill_marked(self._state)
         cgroups.remove(self._name)
         for network in self._linked_networks() or [Network(0)]:
+            self._remove_further(network)
             Namespaces(self._state, network).remove()
         inside = [point for point in namespaces.mount_points() if Path(point).is_relative_to(self._state)]
         if inside:
@@ -83,17 +88,21 @@ class Local:
     def status(self) -> list[Fact]:
         """See Provider."""
         checks.root()
-        spaces = self._namespaces()
-        facts = [Fact("namespaces", spaces.exist(), str(spaces.folder))]
-        for pid_file in sorted((self._state / "run").glob("*.pid")):
-            pid = processes.running_pid(pid_file)
-            log = self._state / "logs" / f"{pid_file.stem}.log"
-            facts.append(Fact(pid_file.stem, pid is not None, f"pid {pid}" if pid else f"not running; see {log}"))
-        node = LocalNode(self._name, spaces.network, {})
+        first, *others = self._machines()
+        facts = []
+        for member in (first, *others):
+            where = f" ({member.node})" if member is not first else ""
+            facts.append(Fact(f"namespaces{where}", member.namespaces.exist(), str(member.namespaces.folder)))
+            known = {path.stem for path in member.places.run.glob("*.pid")} | set(machine.EVERYWHERE)
+            for pid_file in (member.places.run / f"{name}.pid" for name in sorted(known)):
+                pid = processes.running_pid(pid_file)
+                log = member.places.logs / f"{pid_file.stem}.log"
+                word = f"pid {pid}" if pid else f"not running; see {log}"
+                facts.append(Fact(f"{pid_file.stem}{where}", pid is not None, word))
         with contextlib.suppress(ClusterError, OSError):
-            api = node.api()
-            facts.append(Fact("API server", api.healthy("/readyz"), spaces.network.url))
-            facts.append(_node_fact(api, node.node))
+            api = LocalNode(self._name, first.network, {}).api()
+            facts.append(Fact("API server", api.healthy("/readyz"), first.network.url))
+            facts += [members.node_fact(api, member.node) for member in (first, *others)]
             metrics = api.healthy("/apis/metrics.k8s.io/v1beta1/nodes")
             facts.append(Fact("resource metrics", metrics, "" if metrics else "not yet (they take 20 s after a start)"))
         return facts
@@ -101,38 +110,84 @@ class Local:
     def load(self, names: Sequence[str]) -> None:
         """See Provider."""
         checks.root()
-        store = self._store()
+        stores = [members.store(member) for member in self._machines()]
         for name in names:
             with tempfile.TemporaryDirectory() as scratch:
                 archive = Path(name) if Path(name).exists() else _save_from_docker(name, Path(scratch))
                 started = time.monotonic()
-                imported = store.load(archive)
+                imported = sorted({image for store in stores for image in store.load(archive)})
             took = f"in {time.monotonic() - started:.0f} s" if imported else "already there"
             self._say(f"loaded {name} ({took})" if not imported else f"loaded {', '.join(imported)} ({took})")
 
-    def inside(self, argv: Sequence[str]) -> list[str]:
-        """The command line that runs `argv` in the cluster's namespaces."""
-        return self._namespaces().inside(argv)
+    def inside(self, argv: Sequence[str], number: int = 1) -> list[str]:
+        """The command line that runs `argv` in the namespaces of a node."""
+        return self._member(number).namespaces.inside(argv)
 
-    def _network(self) -> Network:
+    def lose(self, number: int, *, cut: bool = False) -> str:
+        """Stops the kubelet of a further node, or cuts its network; its pods go on. `up` repairs both.
+
+        Returns the node's name. Raises ClusterError for the first node: the control plane is there.
+        """
+        checks.root()
+        member = self._member(number)
+        spaces = member.namespaces
+        if not isinstance(spaces, FurtherNamespaces):
+            raise ClusterError("the control plane is on node 1", "Only a further node can be lost.")
+        if cut:
+            spaces.cut()
+        else:
+            processes.stop(member.places.run / "kubelet.pid", grace=_STOP_SECONDS)
+        return member.node
+
+    def _record(self) -> Record:
+        """What is known of the cluster, made and written down when it is new, with the number of nodes asked for."""
         record = state.load(self._name)
-        if record is not None:
-            return Network(record.index)
+        wanted = self._nodes or (record.nodes if record else 1)
+        if not 1 <= wanted <= MAX_NODES:
+            raise ClusterError(f"a local cluster has 1 to {MAX_NODES} nodes, not {wanted}")
+        if record is not None and wanted < record.nodes:
+            raise ClusterError(f"the cluster has {record.nodes} nodes, more than {wanted}", "Take it down first.")
+        if record is not None and wanted == record.nodes:
+            return record
         with state.allocation():
             others = [known for name in state.names() if (known := state.load(name)) and known.provider == "local"]
             own = [Network(index).device for index in range(MAX_CLUSTERS)]
             routes = parse_routes("\n".join(namespaces.foreign_routes(own)))
             links = {index for index, device in enumerate(own) if namespaces.linked_cluster(device) is not None}
-            linked = self._linked_networks()
-            network = linked[0] if linked else choose({known.index for known in others} | links, routes)
-            state.save(self._name, Record("local", index=network.index))
-        return network
+            linked = [Network(record.index)] if record else self._linked_networks()
+            network = linked[0] if linked else choose({known.index for known in others} | links, routes, wanted)
+            if in_the_way := overlaps(network, routes, wanted):
+                raise ClusterError(f"the host routes {', '.join(map(str, in_the_way))}, which a node would need")
+            record = Record("local", index=network.index, nodes=wanted)
+            state.save(self._name, record)
+        return record
 
-    def _namespaces(self) -> Namespaces:
+    def _machines(self) -> list[Machine]:
+        """Every node the cluster is said to have."""
         record = state.load(self._name)
         if record is None:
             raise ClusterError(f"there is no cluster {self._name}", "Make one: `python -m cluster up`.")
-        return Namespaces(self._state, Network(record.index))
+        return [Machine(self._name, Network(record.index, number), {}) for number in range(1, record.nodes + 1)]
+
+    def _member(self, number: int) -> Machine:
+        found = self._machines()
+        if not 1 <= number <= len(found):
+            raise ClusterError(f"the cluster {self._name} has no node {number}", f"It has {len(found)}.")
+        return found[number - 1]
+
+    def _make(self, member: Machine, first: LocalNode) -> None:
+        """Writes a further node's files and makes its namespaces; ends what ran in earlier ones."""
+        if not member.namespaces.exist():
+            for pid_file in sorted(member.places.run.glob("*.pid")):
+                processes.stop(pid_file, grace=_STOP_SECONDS)
+            cgroups.remove(self._name, node=member.network.number)
+        member.write_node(first.authority())
+        cgroups.ensure(self._name, node=member.network.number)
+        member.namespaces.create()
+
+    def _remove_further(self, network: Network) -> None:
+        for number in machine.further(self._name):
+            machine.namespaces_of(self._name, Network(network.index, number)).remove()
 
     def _linked_networks(self) -> list[Network]:
         """Every network whose link leads to this cluster: one, or none when there is no cluster."""
@@ -145,31 +200,37 @@ class Local:
         checks.network_features()
         checks.state_folder(self._state)
 
-    def _start_all(self, node: LocalNode, *, fresh: bool) -> None:
-        """Starts every daemon that does not run as described, and waits for the node."""
-        control, runtime = node.control_plane(), node.runtime()
-        changed = [self._start(part) for part in (*control, runtime)]
+    def _start_all(self, node: LocalNode, others: Sequence[Machine], *, fresh: bool) -> None:
+        """Starts every daemon that does not run as described, and waits for the nodes."""
+        control, nodes = node.control_plane(), (node, *others)
+        changed = [self._start(part) for part in control]
+        changed += [self._start(member.runtime(), member) for member in nodes]
         api = node.api()
         daemons = [part.daemon for part in control]
-        processes.wait_until(lambda: api.healthy("/readyz"), "the API server", timeout=_READY_SECONDS, daemons=daemons)
+        processes.wait_until(
+            lambda: api.healthy("/readyz"), "the API server", timeout=members.READY_SECONDS, daemons=daemons
+        )
         system = "/api/v1/namespaces/kube-system"
-        processes.wait_until(lambda: api.healthy(system), "kube-system", timeout=_READY_SECONDS, daemons=daemons)
+        processes.wait_until(lambda: api.healthy(system), "kube-system", timeout=members.READY_SECONDS, daemons=daemons)
         changed += [self._start(part) for part in node.controllers()]
         for path, item in addons.objects(node.network, node.authority_base64()):
             api.apply(path, item)
-        socket_file = node.places.socket
-        processes.wait_until(
-            lambda: accepts(socket_file), "containerd's socket", timeout=_READY_SECONDS, daemons=[runtime.daemon]
-        )
-        self._load_pause(node)
-        seen = _last_sign(api, node.node)
-        changed += [self._start(part) for part in (*node.node_agents(), *node.services())]
+        for member in nodes:
+            members.await_runtime(member)
+            members.load_pause(member, node)
+        seen = {member.node: members.last_sign(api, member.node) for member in nodes}
+        for member in nodes:
+            kubelet, proxy = [self._start(part, member) for part in member.agents()]
+            changed += [kubelet, proxy]
+            if not kubelet:
+                seen[member.node] = ""  # only a kubelet that was started has to give a new sign of life
+        changed += [self._start(part) for part in node.services()]
         again = [name for name in changed if name]
         if again and not fresh:
             self._say(f"started again: {', '.join(again)}")
-        self._await_node(node, not_before=seen if "kubelet" in again else "")
+        members.await_nodes(node, others, seen)
 
-    def _start(self, part: Part) -> str:
+    def _start(self, part: Part, member: Machine | None = None) -> str:
         """Starts one daemon, again when it was given something else before; returns its name if it had to."""
         mark = part.daemon.pid_file.with_suffix(".given")
         running = processes.running_pid(part.daemon.pid_file) is not None
@@ -179,49 +240,8 @@ class Local:
             processes.stop(part.daemon.pid_file, grace=_STOP_SECONDS)
         processes.start(part.daemon)
         mark.write_text(part.fingerprint)
-        return part.daemon.name
-
-    def _load_pause(self, node: LocalNode) -> None:
-        store = self._store()
-        if PAUSE_IMAGE in store.present():
-            return
-        archive = node.places.etc / "pause.tar"
-        archive.write_bytes(images.program_archive(node.programs["pause"], node.architecture(), PAUSE_IMAGE))
-        store.load(archive)
-
-    def _store(self) -> images.Store:
-        spaces = self._namespaces()
-        node = LocalNode(self._name, spaces.network, {})
-        if not accepts(node.places.socket):
-            raise ClusterError(f"the cluster {self._name} is not running", "Start it: `python -m cluster up`.")
-        return images.Store(node.places.socket, self._state / "images.json")
-
-    def _await_node(self, node: LocalNode, *, not_before: str) -> None:
-        """Waits until the node is Ready; a sign of life at `not_before` or earlier does not count."""
-        api = node.api()
-        daemons = [part.daemon for part in node.parts()]
-
-        def ready() -> bool:
-            with contextlib.suppress(ClusterError):
-                accounts = api.healthy("/api/v1/namespaces/default/serviceaccounts/default")
-                good = _node_fact(api, node.node).good and _last_sign(api, node.node) > not_before
-                return accounts and good and listens(str(node.network.node), 53)
-            return False
-
-        processes.wait_until(ready, f"the node {node.node}", timeout=_READY_SECONDS, daemons=daemons, poll=0.2)
-
-
-def _node_fact(api: Api, name: str) -> Fact:
-    status = api.get(f"/api/v1/nodes/{name}")["status"]
-    ready = next((c for c in status.get("conditions", []) if c["type"] == "Ready"), {"status": "Unknown"})
-    version = status["nodeInfo"]["kubeletVersion"]
-    return Fact(f"node {name}", ready["status"] == "True", f"{version} {ready.get('message', '')}".strip())
-
-
-def _last_sign(api: Api, name: str) -> str:
-    """When the kubelet last renewed its lease, as a time stamp that sorts; empty when it never did."""
-    path = f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{name}"
-    return str(api.get(path)["spec"]["renewTime"]) if api.exists(path) else ""
+        further = member is not None and member.network.number > 1
+        return f"{part.daemon.name} ({member.node})" if member is not None and further else part.daemon.name
 
 
 def _save_from_docker(name: str, folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The network and mount namespaces that a local cluster lives in, and its link to the host.
+"""The network and mount namespaces that a node of a local cluster lives in, and the first node's link to the host.
 
 Both namespaces are kept by files in the state folder, so they outlive the command and any daemon. In the network
 namespace are kube-proxy's rules, the pods' links and every port; in the mount namespace are the pods' volumes and root
@@ -36,7 +36,7 @@ _KERNEL_SETTINGS = {
 
 @dataclass(frozen=True)
 class Namespaces:
-    """The two namespaces of the cluster whose state folder is `state`."""
+    """The two namespaces of the node whose folder is `state`; the first node's is the cluster's state folder."""
 
     state: Path
     network: Network
@@ -76,11 +76,14 @@ class Namespaces:
     def remove(self) -> None:
         """Takes the link and both namespaces away; what is mounted inside goes with them."""
         if self._connected():
-            run(["ip", "link", "delete", self.network.device])
+            self._disconnect()
         self._release()
 
     def _connected(self) -> bool:
         return linked_cluster(self.network.device) == self.state.name
+
+    def _disconnect(self) -> None:
+        run(["ip", "link", "delete", self.network.device])
 
     def _release(self) -> None:
         own = (str(self.folder), str(self.folder / "net"), str(self.folder / "mnt"))

@@ -1,7 +1,7 @@
 """Addresses of one local cluster. Pure: an index in, the addresses, device and ranges out.
 
 Every cluster gets its own share of three private ranges, so that several can run side by side on one host, and all of
-them can be reached from it by plain routes.
+them can be reached from it by plain routes. Its first node is linked to the host, every further one to the first.
 """
 
 import ipaddress
@@ -12,7 +12,8 @@ from ipaddress import IPv4Address, IPv4Network
 from cluster.errors import ClusterError
 
 MAX_CLUSTERS = 16
-_LINKS = IPv4Network("10.99.0.0/26")
+MAX_NODES = 8
+_LINKS = IPv4Network("10.99.0.0/21")
 _SERVICES = IPv4Network("10.96.0.0/16")
 _PODS = IPv4Network("10.244.0.0/16")
 API_PORT = 6443
@@ -20,23 +21,37 @@ API_PORT = 6443
 
 @dataclass(frozen=True)
 class Network:
-    """`host` and `node` are the two ends of the cluster's link; `device` is the host's end of it."""
+    """One node's share: `gateway` and `node` are the two ends of its link, `device` is the far end's name.
+
+    `index` tells the clusters of a host apart, `number` the nodes of a cluster; the control plane is on node 1.
+    """
 
     index: int
+    number: int = 1
 
     @property
     def link(self) -> IPv4Network:
-        """The four addresses of the link between host and node."""
-        return list(_LINKS.subnets(new_prefix=30))[self.index]
+        """The four addresses of the link between the node and the host (node 1) or node 1 (the others)."""
+        return list(list(_LINKS.subnets(new_prefix=24))[self.number - 1].subnets(new_prefix=30))[self.index]
+
+    @property
+    def gateway(self) -> IPv4Address:
+        """The far end of the node's link."""
+        return self.link[1]
+
+    @property
+    def first(self) -> "Network":
+        """The share of the cluster's first node."""
+        return Network(self.index)
 
     @property
     def host(self) -> IPv4Address:
         """The host as seen from the cluster."""
-        return self.link[1]
+        return self.first.link[1]
 
     @property
     def node(self) -> IPv4Address:
-        """The node as seen from everywhere; the API server listens here too."""
+        """The node as seen from everywhere; the API server listens here too on node 1."""
         return self.link[2]
 
     @property
@@ -46,8 +61,8 @@ class Network:
 
     @property
     def pods(self) -> IPv4Network:
-        """Pod address range."""
-        return list(_PODS.subnets(new_prefix=24))[self.index]
+        """Address range of the node's pods."""
+        return list(_PODS.subnets(new_prefix=24))[self.index + MAX_CLUSTERS * (self.number - 1)]
 
     @property
     def dns(self) -> IPv4Address:
@@ -56,28 +71,28 @@ class Network:
 
     @property
     def device(self) -> str:
-        """Name of the host's end of the link."""
-        return f"slipway{self.index}"
+        """Name of the far end of the link: on the host for node 1, on node 1 for the others."""
+        return f"slipway{self.index}" if self.number == 1 else f"node{self.number}"
 
     @property
     def url(self) -> str:
         """Address of the API server."""
-        return f"https://{self.node}:{API_PORT}"
+        return f"https://{self.first.node}:{API_PORT}"
 
     def ranges(self) -> tuple[IPv4Network, ...]:
         """Everything that must not be somebody else's."""
         return self.link, self.services, self.pods
 
 
-def choose(taken: Iterable[int], routed: Iterable[IPv4Network]) -> Network:
-    """The first network whose index is not `taken` and whose ranges no route of the host overlaps.
+def choose(taken: Iterable[int], routed: Iterable[IPv4Network], nodes: int = 1) -> Network:
+    """The first network whose index is not `taken` and whose ranges, for so many nodes, no route of the host overlaps.
 
     Raises ClusterError when there is none, naming the routes that are in the way.
     """
-    used, routes = set(taken), [route for route in routed if route.prefixlen > 0]
+    used, routes = set(taken), list(routed)
     for index in range(MAX_CLUSTERS):
         network = Network(index)
-        if index not in used and not _overlaps(network, routes):
+        if index not in used and not overlaps(network, routes, nodes):
             return network
     first_free = Network(min(set(range(MAX_CLUSTERS)) - used, default=0))
     if len(used) >= MAX_CLUSTERS:
@@ -85,13 +100,15 @@ def choose(taken: Iterable[int], routed: Iterable[IPv4Network]) -> Network:
             f"{MAX_CLUSTERS} clusters exist already", "Take one down: `python -m cluster down --name …`."
         )
     raise ClusterError(
-        f"the host routes {', '.join(map(str, _overlaps(first_free, routes)))}, which the cluster would need",
+        f"the host routes {', '.join(map(str, overlaps(first_free, routes, nodes)))}, which the cluster would need",
         f"A local cluster takes its addresses from {_LINKS}, {_SERVICES} and {_PODS}. Remove the route (often a VPN's).",
     )
 
 
-def _overlaps(network: Network, routes: Iterable[IPv4Network]) -> list[IPv4Network]:
-    return [route for route in routes if any(route.overlaps(own) for own in network.ranges())]
+def overlaps(network: Network, routes: Iterable[IPv4Network], nodes: int) -> list[IPv4Network]:
+    """The routes that lead into what a cluster of so many nodes has for itself; a default route is none of them."""
+    own = [part for number in range(1, nodes + 1) for part in Network(network.index, number).ranges()]
+    return [route for route in routes if route.prefixlen > 0 and any(route.overlaps(part) for part in own)]
 
 
 def parse_routes(text: str) -> list[IPv4Network]:

@@ -22,11 +22,15 @@ _FILE = "cluster.json"
 
 @dataclass(frozen=True)
 class Record:
-    """`index` chooses the addresses of a local cluster; `context` is the kubeconfig context of an existing one."""
+    """`index` chooses the addresses of a local cluster, `nodes` is how many it has.
+
+    `context` is the kubeconfig context of an existing one.
+    """
 
     provider: str
     index: int = 0
     context: str = ""
+    nodes: int = 1
 
 
 def load(name: str) -> Record | None:
