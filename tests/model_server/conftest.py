@@ -46,6 +46,7 @@ def model_config(models: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
             ("half", 'version_labels { key: "stable" value: 1 }'),
             ("kitchen", ""),
             ("digits", ""),
+            ("examples", ""),
         )
     ]
     file.write_text("model_config_list {\n" + "\n".join(entries) + "\n}\n")

@@ -40,6 +40,63 @@ def half_plus_two(directory: Path) -> None:
         builder.save()
 
 
+def examples(directory: Path) -> None:
+    """Half plus two on tf.Examples, as the estimators of TF1 exported it, with a signature for each fault.
+
+    y = x / 2 + 2 + bias; `bias` is meant to come from the context.
+    """
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        slope = v1.get_variable("a", initializer=0.5, use_resource=False)
+        serialized = v1.placeholder(tf.string, [None], name="tf_example")
+        columns = {name: tf.io.FixedLenFeature([1], tf.float32, default_value=[0.0]) for name in ("x", "bias")}
+        columns["words"] = tf.io.VarLenFeature(tf.string)
+        columns["counts"] = tf.io.VarLenFeature(tf.int64)
+        parsed = tf.io.parse_example(serialized, columns)
+        y = tf.add(slope * parsed["x"] + 2.0, parsed["bias"], name="y")
+        flat = tf.reshape(y, [-1])
+        total = tf.cast(tf.reduce_sum(tf.sparse.to_dense(parsed["counts"]), axis=1), tf.float32)
+        scores = tf.concat([y, -y], axis=1)
+        classes = tf.tile([["high", "low"]], [tf.shape(y)[0], 1])
+        words = tf.sparse.to_dense(parsed["words"], default_value="")
+        info = v1.saved_model.build_tensor_info
+
+        def signature(method: str, outputs: dict, **inputs) -> object:
+            return v1.saved_model.signature_def_utils.build_signature_def(
+                {name: info(tensor) for name, tensor in (inputs or {"inputs": serialized}).items()},
+                {name: info(tensor) for name, tensor in outputs.items()},
+                f"tensorflow/serving/{method}",
+            )
+
+        signatures = {
+            "serving_default": signature("regress", {"outputs": y}),
+            "flat": signature("regress", {"outputs": flat}),
+            "counts": signature("regress", {"outputs": total}),
+            "classify": signature("classify", {"classes": classes, "scores": scores}),
+            "only_scores": signature("classify", {"scores": scores}),
+            "only_classes": signature("classify", {"classes": classes}),
+            "words": signature("classify", {"classes": words}),
+            "by_name": signature("predict", {"outputs": y}),
+            "two_inputs": signature("regress", {"outputs": y}, inputs=serialized, more=serialized),
+            "other_input": signature("regress", {"outputs": y}, examples=serialized),
+            "other_output": signature("regress", {"y": y}),
+            "no_classes": signature("classify", {"y": y}),
+            "three_outputs": signature("classify", {"classes": classes, "scores": scores, "y": y}),
+            "double": signature("regress", {"outputs": tf.cast(y, tf.float64)}),
+            "wide": signature("regress", {"outputs": scores}),
+            "short": signature("regress", {"outputs": tf.constant([1.0, 2.0, 3.0])}),
+            "flat_scores": signature("classify", {"scores": flat}),
+            "text_scores": signature("classify", {"scores": classes}),
+            "number_classes": signature("classify", {"classes": scores}),
+            "uneven": signature("classify", {"classes": classes, "scores": y}),
+            "long_scores": signature("classify", {"scores": tf.concat([scores, scores], axis=0)}),
+        }
+        session.run(v1.global_variables_initializer())
+        builder = v1.saved_model.Builder(str(directory))
+        builder.add_meta_graph_and_variables(session, ["serve"], signatures)
+        builder.save()
+
+
 class Kitchen(tf.Module):
     """One signature for each thing to be tested."""
 
@@ -141,6 +198,7 @@ def main(target: Path) -> None:
     half_plus_two(target / "half" / "1")
     kitchen(target / "kitchen" / "1")
     digits(target / "digits" / "1")
+    examples(target / "examples" / "1")
     warm(target / "half" / "1", target / "warm" / "1", value=4.0)
     warm(target / "half" / "1", target / "warm_bad" / "1", value="not a number")
 

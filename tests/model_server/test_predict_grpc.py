@@ -152,19 +152,6 @@ def test_a_deadline_ends_the_run_in_the_model(server: Server) -> None:
     assert server.predict("kitchen", {"n": np.array(10)}, "slow", timeout=20).outputs["steps"].int64_val[0] == 10
 
 
-@pytest.mark.parametrize("method", ["Classify", "Regress", "MultiInference"])
-def test_what_is_not_there_yet_says_so(server: Server, method: str) -> None:
-    requests = {
-        "Classify": protos.classification_pb2.ClassificationRequest(),
-        "Regress": protos.regression_pb2.RegressionRequest(),
-        "MultiInference": protos.inference_pb2.MultiInferenceRequest(),
-    }
-    with pytest.raises(grpc.RpcError) as caught:
-        getattr(server.prediction, method)(requests[method], timeout=10)
-    assert caught.value.code() == CODES.UNIMPLEMENTED
-    assert method in caught.value.details()
-
-
 def test_large_messages_pass_in_both_directions(server: Server) -> None:
     rows = np.arange(2_000_000, dtype=np.float32)
     message = protos.tensor_pb2.TensorProto(dtype=1, tensor_content=rows.tobytes())

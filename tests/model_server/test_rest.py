@@ -229,7 +229,7 @@ def test_the_columnar_form_gives_what_the_row_form_cannot(server: Server) -> Non
         ("GET", "/v1/models/nope", 404, "Could not find any versions of model nope"),
         ("GET", "/v1/models/half/versions/9", 404, "Could not find version 9 of model half"),
         ("GET", "/v1/models/nope/metadata", 404, "Servable not found for request: Latest(nope)"),
-        ("POST", "/v1/models/half:classify", 501, None),
+        ("POST", "/v1/models/half:classify", 400, None),
     ],
 )  # fmt: skip
 def test_bad_paths(server: Server, method: str, path: str, status: int, message: str | None) -> None:

@@ -1,14 +1,36 @@
-"""Warm-up records are replayed before a version is available; a bad one fails the load."""
+"""Warm-up records of every kind are replayed before a version is available; a bad one fails the load."""
 
 import shutil
+import struct
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.model_server.harness import serving
+from model_server import protos
+from model_server.warmup import masked_crc
+from tests.model_server.harness import predict_request, serving
+from tests.model_server.test_examples import CLASSIFY, REGRESS, classification, inference, regression
 from tests.model_server.test_start import ONCE, failed_start
 
 REQUESTS = Path("assets.extra") / "tf_serving_warmup_requests"
+LOG = protos.prediction_log_pb2.PredictionLog
+X = predict_request("half", {"x": [[4.0]]})
+
+
+def framed(record: bytes) -> bytes:
+    """A TFRecord."""
+    length = struct.pack("<Q", len(record))
+    return length + struct.pack("<I", masked_crc(length)) + record + struct.pack("<I", masked_crc(record))
+
+
+def copied(source: Path, target: Path, records: Sequence[bytes]) -> Path:
+    """A copy of a model, with these warm-up records in version 1."""
+    shutil.copytree(source, target)
+    (target / "1" / REQUESTS).parent.mkdir(exist_ok=True)
+    (target / "1" / REQUESTS).write_bytes(b"".join(map(framed, records)))
+    return target
 
 
 def test_records_are_replayed_and_counted(models: Path, monitoring: str, tmp_path: Path) -> None:
@@ -20,6 +42,61 @@ def test_records_are_replayed_and_counted(models: Path, monitoring: str, tmp_pat
     assert f':tensorflow:serving:model_warmup_latency_count{{model_path="{path}",status="OK"}} 1\n' in text
     # Two records, three times each, ran in the model before the first request.
     assert ':tensorflow:serving:runtime_latency_count{model_name="half",API="Predict",runtime="TF1"} 6\n' in text
+
+
+def test_every_kind_of_record_is_replayed(models: Path, monitoring: str, tmp_path: Path) -> None:
+    records = [
+        LOG(regress_log={"request": regression([2.0, 3.0])}),
+        LOG(classify_log={"request": classification([2.0])}),
+        LOG(multi_inference_log={"request": inference(("", REGRESS), ("classify", CLASSIFY), xs=(1.0, 2.0, 3.0))}),
+        LOG(),
+    ]
+    model = copied(models / "examples", tmp_path / "m", [record.SerializeToString() for record in records])
+    arguments = (f"--model_base_path={model}", "--model_name=examples", monitoring, *ONCE)
+    with serving(tmp_path / "log", *arguments, "--num_request_iterations_for_warmup=2") as server:
+        text = server.metrics()
+    assert f'model_warmup_records_read{{model_path="{model / "1"}",status="OK"}} 4\n' in text
+    for api in ("Regress", "Classify"):
+        assert f'runtime_latency_count{{model_name="examples",API="{api}",runtime="TF1"}} 2\n' in text
+    assert ':tensorflow:serving:request_example_count_total{model="examples"} 6\n' in text
+
+
+@pytest.mark.parametrize(
+    ("model", "log", "words"),
+    [
+        ("half", LOG(session_run_log={}), "UNIMPLEMENTED: Unsupported log_type for warmup: 5"),
+        ("half", LOG(predict_streamed_log={}), "UNIMPLEMENTED: Unsupported log_type for warmup: 7"),
+        ("half", LOG(regress_log={"request": regression([1.0])}), "INVALID_ARGUMENT: No regression inputs found"),
+        ("examples", LOG(regress_log={"request": regression([])}), "INVALID_ARGUMENT: Input is empty."),
+        ("examples", LOG(classify_log={"request": classification([1.0], "none")}),
+         "INVALID_ARGUMENT: No signature was found with the name: none"),
+        ("examples", LOG(multi_inference_log={"request": inference(("", "other"))}),
+         "UNIMPLEMENTED: Unsupported signature method_name: other"),
+    ],
+)  # fmt: skip
+def test_a_record_that_fails_fails_the_load(models: Path, tmp_path: Path, model: str, log: Any, words: str) -> None:
+    base = copied(models / model, tmp_path / "m", [log.SerializeToString()])
+    assert f"due to error: {words}" in failed_start(f"--model_base_path={base}", "--model_name=m", *ONCE)
+
+
+def test_a_record_that_is_no_message_fails_the_load(models: Path, tmp_path: Path) -> None:
+    base = copied(models / "half", tmp_path / "m", [b"\xff\xff"])
+    line = failed_start(f"--model_base_path={base}", "--model_name=m", *ONCE)
+    assert "due to error: INVALID_ARGUMENT: Failed to parse warmup record: " in line
+
+
+@pytest.mark.parametrize("count", [1000, 1001])
+def test_a_thousand_records_are_the_limit(models: Path, tmp_path: Path, count: int) -> None:
+    record = LOG(predict_log={"request": X}).SerializeToString()
+    base = copied(models / "half", tmp_path / "m", [record] * count)
+    arguments = (f"--model_base_path={base}", "--model_name=half", *ONCE)
+    if count == 1000:
+        with serving(tmp_path / "log", *arguments) as server:
+            assert "Number of warmup records read: 1000." in server.output()
+    else:
+        assert f"Number of warmup records exceeds the maximum (1000) at {base / '1' / REQUESTS}" in failed_start(
+            *arguments
+        )
 
 
 def test_a_request_that_fails_fails_the_load(models: Path) -> None:

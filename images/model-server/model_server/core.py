@@ -1,14 +1,17 @@
 """What both protocols share: the models, the prediction, the counting."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from model_server import metadata, status
 from model_server.errors import ServingError, invalid_argument
+from model_server.inference import Inference
 from model_server.manager import Manager
 from model_server.metrics import Metrics
 from model_server.predict import Predictor
+from model_server.protos import model_pb2
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +20,7 @@ class Core:
 
     manager: Manager
     predictor: Predictor
+    inference: Inference
     metrics: Metrics
 
     def predict(self, request: Any, timeout_ms: int) -> Any:
@@ -38,6 +42,45 @@ class Core:
         self.metrics.request_latency.observe((time.monotonic() - started) * 1e6, name, "Predict", "GRPC")
         return response
 
+    def classify(self, request: Any, timeout_ms: int) -> Any:
+        """Answer a gRPC ClassificationRequest, counted and timed."""
+        return self._counted("Classify", request, lambda: self.run_classify(request, timeout_ms))
+
+    def regress(self, request: Any, timeout_ms: int) -> Any:
+        """Answer a gRPC RegressionRequest, counted and timed."""
+        return self._counted("Regress", request, lambda: self.run_regress(request, timeout_ms))
+
+    def run_classify(self, request: Any, timeout_ms: int) -> Any:
+        """Answer a ClassificationRequest; ServingError if it fails."""
+        with self.manager.acquire(_spec(request)) as servable:
+            return self.inference.classify(servable, request, timeout_ms)
+
+    def run_regress(self, request: Any, timeout_ms: int) -> Any:
+        """Answer a RegressionRequest; ServingError if it fails."""
+        with self.manager.acquire(_spec(request)) as servable:
+            return self.inference.regress(servable, request, timeout_ms)
+
+    def multi_inference(self, request: Any, timeout_ms: int) -> Any:
+        """Answer a MultiInferenceRequest. As in the C++ server only its examples are counted."""
+        spec = request.tasks[0].model_spec if request.tasks else model_pb2.ModelSpec()
+        with self.manager.acquire(spec) as servable:
+            return self.inference.multi_inference(servable, request, timeout_ms)
+
+    def _counted(self, api: str, request: Any, action: Callable[[], Any]) -> Any:
+        started = time.monotonic()
+        name: str = request.model_spec.name
+        outcome = "INTERNAL"
+        try:
+            response = action()
+            outcome = "OK"
+        except ServingError as error:
+            outcome = error.code.name
+            raise
+        finally:
+            self.metrics.request(name, outcome)
+        self.metrics.request_latency.observe((time.monotonic() - started) * 1e6, name, api, "GRPC")
+        return response
+
     def model_metadata(self, request: Any) -> Any:
         """Answer a GetModelMetadataRequest."""
         return metadata.get(self.manager, request)
@@ -45,3 +88,9 @@ class Core:
     def model_status(self, request: Any) -> Any:
         """Answer a GetModelStatusRequest."""
         return status.get(self.manager, request)
+
+
+def _spec(request: Any) -> Any:
+    if not request.HasField("model_spec"):
+        raise invalid_argument("Missing ModelSpec")
+    return request.model_spec

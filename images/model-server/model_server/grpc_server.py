@@ -146,14 +146,14 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):  # typ
     def GetModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
         return _answer(context, lambda: self._core.model_metadata(request))
 
-    def Classify(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
-        _not_yet(context, "Classify")
+    def Classify(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return _answer(context, lambda: self._core.classify(request, _timeout_ms(context)))
 
-    def Regress(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
-        _not_yet(context, "Regress")
+    def Regress(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return _answer(context, lambda: self._core.regress(request, _timeout_ms(context)))
 
-    def MultiInference(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
-        _not_yet(context, "MultiInference")
+    def MultiInference(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return _answer(context, lambda: self._core.multi_inference(request, _timeout_ms(context)))
 
 
 class _Models(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore[misc]

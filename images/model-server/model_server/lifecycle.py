@@ -21,6 +21,7 @@ from model_server.core import Core
 from model_server.errors import ServingError
 from model_server.grpc_server import MINIMUM_WORKERS, GrpcServer
 from model_server.http_server import RestServer
+from model_server.inference import Inference
 from model_server.loader import Loader, LoaderSettings
 from model_server.log import set_up_logging
 from model_server.manager import LoadPolicy, Manager
@@ -29,6 +30,7 @@ from model_server.options import Options
 from model_server.predict import Predictor
 from model_server.rest_api import RestApi
 from model_server.textproto import TextError
+from model_server.warmup import Replayer
 
 #: Seconds that running requests may take after SIGTERM, unless the environment says otherwise. Below Kubernetes' 30.
 DRAIN_SECONDS = 25.0
@@ -147,7 +149,8 @@ def _start(options: Options) -> _Running:
         check_method_name=options.enable_signature_method_name_check,
         as_tensor_content=options.enable_serialization_as_tensor_content,
     )
-    loader = Loader(_tensorflow(options), settings, predictor, metrics)
+    inference = Inference(metrics, check_method_name=options.enable_signature_method_name_check)
+    loader = Loader(_tensorflow(options), settings, Replayer(predictor, inference), metrics)
     policy = LoadPolicy(
         max_retries=max(options.max_num_load_retries, 0),
         retry_interval_seconds=options.load_retry_interval_micros / 1e6,
@@ -155,7 +158,7 @@ def _start(options: Options) -> _Running:
     )
     manager = Manager(models, loader, policy, allow_early_labels=options.allow_version_labels_for_unavailable_models)
     manager.start()
-    core = Core(manager, predictor, metrics)
+    core = Core(manager, predictor, inference, metrics)
     grpc = GrpcServer(core, options)
     grpc.start()
     if options.port:

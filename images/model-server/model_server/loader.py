@@ -12,7 +12,6 @@ from model_server.batching import Batcher, BatchScheduler
 from model_server.capi import Session, TensorFlow
 from model_server.errors import Code, ServingError
 from model_server.metrics import Metrics
-from model_server.predict import Predictor
 from model_server.protos import meta_graph_pb2
 from model_server.servable import Runner, Servable
 
@@ -36,10 +35,10 @@ class Loader:
     """Loads versions. One instance per process; `load` may run in several threads."""
 
     def __init__(
-        self, library: Callable[[], TensorFlow], settings: LoaderSettings, predictor: Predictor, metrics: Metrics
+        self, library: Callable[[], TensorFlow], settings: LoaderSettings, replayer: warmup.Replayer, metrics: Metrics
     ) -> None:
         self._library, self._settings = library, settings
-        self._predictor, self._metrics = predictor, metrics
+        self._replayer, self._metrics = replayer, metrics
         self._scheduler: BatchScheduler | None = None
         if settings.batching is not None:
             self._scheduler = BatchScheduler(settings.batching.num_batch_threads)
@@ -52,7 +51,7 @@ class Loader:
             graph = meta_graph_pb2.MetaGraphDef.FromString(session.signatures)
             servable = Servable(name, version, dict(graph.signature_def), runner)
             if self._settings.warmup_enabled:
-                warmup.replay(path, servable, self._predictor, self._settings.warmup_iterations, self._metrics)
+                warmup.replay(path, servable, self._replayer, self._settings.warmup_iterations, self._metrics)
         except BaseException:
             session.close()
             raise

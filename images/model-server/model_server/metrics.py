@@ -28,6 +28,7 @@ def exponential(scale: float, growth: float, count: int) -> tuple[float, ...]:
 _LATENCY = exponential(10, 1.8, 33)
 _QUEUING = exponential(100, 1.2, 52)
 _SIZES = exponential(1, 2, 14)
+_EXAMPLES = exponential(1, 2, 15)
 
 
 class Counter:
@@ -94,6 +95,8 @@ class Metrics:
         self.request_count = Counter(serving + "request_count", ["model_name", "status"])
         self.request_latency = Histogram(serving + "request_latency", ["model_name", "API", "entrypoint"], _LATENCY)
         self.runtime_latency = Histogram(serving + "runtime_latency", ["model_name", "API", "runtime"], _LATENCY)
+        self.example_counts = Histogram(serving + "request_example_counts", ["model"], _EXAMPLES)
+        self.example_total = Counter(serving + "request_example_count_total", ["model"])
         self.warmup_latency = Histogram(serving + "model_warmup_latency", ["model_path", "status"], _LATENCY)
         self.warmup_records = Counter(serving + "model_warmup_records_read", ["model_path", "status"])
         self.queuing_latency = Histogram(batching + "queuing_latency", ["thread_pool_name"], _QUEUING)
@@ -124,6 +127,11 @@ class Metrics:
     def request(self, model: str, status: str) -> None:
         """Count one finished request with its status name."""
         self.request_count.add(self.model_label(model), status)
+
+    def examples(self, model: str, count: int) -> None:
+        """Count the examples of one MultiInference request."""
+        self.example_counts.observe(count, model)
+        self.example_total.add(model, amount=count)
 
     def text(self) -> str:
         """The whole page, families sorted by name."""

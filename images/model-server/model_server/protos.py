@@ -48,6 +48,7 @@ def _load(name: str) -> Any:
 
 with _package_without_import():
     classification_pb2 = _load("tensorflow_serving.apis.classification_pb2")
+    example_pb2 = _load("tensorflow.core.example.example_pb2")
     get_model_metadata_pb2 = _load("tensorflow_serving.apis.get_model_metadata_pb2")
     get_model_status_pb2 = _load("tensorflow_serving.apis.get_model_status_pb2")
     inference_pb2 = _load("tensorflow_serving.apis.inference_pb2")

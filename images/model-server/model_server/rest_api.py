@@ -3,15 +3,22 @@
 import re
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from model_server import metadata, rest_json, status
+from model_server import metadata, rest_examples, rest_json, status
 from model_server.core import Core
 from model_server.errors import Code, ServingError, invalid_argument
-from model_server.protos import get_model_metadata_pb2, get_model_status_pb2, model_pb2
-from model_server.servable import DEFAULT_SIGNATURE
+from model_server.protos import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_pb2,
+    regression_pb2,
+)
+from model_server.servable import DEFAULT_SIGNATURE, Servable
 from model_server.tensors import HostTensor
 
 _PREDICTION = re.compile(
@@ -87,17 +94,23 @@ class RestApi:
             # The C++ server compares exactly, although it matches the path in any case.
             if last == "predict":
                 return self._predict(spec, body)
-            if last in ("classify", "regress"):
-                raise ServingError(Code.UNIMPLEMENTED, f"{last} is not implemented by this server.")
+            if last == "classify":
+                return self._classify(spec, body)
+            if last == "regress":
+                return self._regress(spec, body)
             raise invalid_argument(f"Malformed request: {method} {path}")
         if not call.model:
             raise invalid_argument("Missing model name in request.")
         return self._metadata(spec) if last == "metadata" else self._status(spec)
 
     def _predict(self, spec: Any, body: bytes) -> str:
-        with self._core.manager.acquire(spec) as servable:
+        held: list[Servable] = []
+        with ExitStack() as stack:
 
             def inputs_of(signature_name: str) -> Mapping[str, Any]:
+                # Asked for once the body is known to be JSON: that fault comes before an unknown model.
+                servable = stack.enter_context(self._core.manager.acquire(spec))
+                held.append(servable)
                 name = signature_name or DEFAULT_SIGNATURE
                 signature = servable.signatures.get(name)
                 if signature is None:
@@ -107,9 +120,19 @@ class RestApi:
 
             request = rest_json.parse_predict(body, inputs_of)
             outputs = self._core.predictor.run(
-                servable, request.signature_name or DEFAULT_SIGNATURE, request.tensors, (), self._timeout_ms, _as_it_is
+                held[0], request.signature_name or DEFAULT_SIGNATURE, request.tensors, (), self._timeout_ms, _as_it_is
             )
         return rest_json.predict_text(outputs, row_format=request.row_format)
+
+    def _classify(self, spec: Any, body: bytes) -> str:
+        request = classification_pb2.ClassificationRequest(model_spec=spec)
+        rest_examples.fill_request(body, request)
+        return rest_examples.classification_text(self._core.run_classify(request, self._timeout_ms).result)
+
+    def _regress(self, spec: Any, body: bytes) -> str:
+        request = regression_pb2.RegressionRequest(model_spec=spec)
+        rest_examples.fill_request(body, request)
+        return rest_examples.regression_text(self._core.run_regress(request, self._timeout_ms).result)
 
     def _metadata(self, spec: Any) -> str:
         request = get_model_metadata_pb2.GetModelMetadataRequest(model_spec=spec, metadata_field=["signature_def"])

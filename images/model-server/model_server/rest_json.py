@@ -27,20 +27,20 @@ def parse_predict(body: bytes, inputs_of: _InputsOf) -> PredictBody:
     document = json_text.parse(body)
     signature_name = document.get("signature_name", "")
     if not isinstance(signature_name, str):
-        raise _format_error(document, "not formatted correctly. 'signature_name' key must be a string value.")
+        raise format_error(document, "not formatted correctly. 'signature_name' key must be a string value.")
     inputs = inputs_of(signature_name)
     if not inputs:
         raise invalid_argument(f"Failed to get input map for signature: {signature_name or 'DEFAULT'}")
     if "instances" in document:
         if "inputs" in document:
-            raise _format_error(
+            raise format_error(
                 document, "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist "
             )
         instances = document["instances"]
         if not isinstance(instances, list):
-            raise _format_error(document, "Expecting 'instances' to be an list/array")
+            raise format_error(document, "Expecting 'instances' to be an list/array")
         if not instances:
-            raise _format_error(document, "No values in 'instances' array")
+            raise format_error(document, "No values in 'instances' array")
         return PredictBody(signature_name, row_format=True, tensors=_from_rows(instances, inputs))
     if "inputs" in document:
         return PredictBody(signature_name, row_format=False, tensors=_from_columns(document["inputs"], inputs))
@@ -206,5 +206,6 @@ def _shape_text(shape: tuple[int, ...]) -> str:
     return "[" + ",".join(map(str, shape)) + "]"
 
 
-def _format_error(document: Any, text: str) -> ServingError:
+def format_error(document: Any, text: str) -> ServingError:
+    """A body that is JSON, but not a request; the message shows its beginning."""
     return invalid_argument(f"JSON Value: {json_text.debug_string(document)} {text}")

@@ -8,10 +8,12 @@ import logging
 import struct
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from model_server.errors import Code, ServingError, invalid_argument
+from model_server.inference import Inference
 from model_server.metrics import Metrics
 from model_server.predict import Predictor
 from model_server.protos import prediction_log_pb2
@@ -24,7 +26,30 @@ _HEADER = struct.Struct("<QI")
 _log = logging.getLogger(__name__)
 
 
-def replay(path: str, servable: Servable, predictor: Predictor, iterations: int, metrics: Metrics) -> int:
+@dataclass(frozen=True, slots=True)
+class Replayer:
+    """Answers recorded requests of every kind."""
+
+    predictor: Predictor
+    inference: Inference
+
+    def answer(self, servable: Servable, log: Any) -> None:
+        """Answer the request of a PredictionLog; ServingError if it fails, or if its kind cannot be replayed."""
+        kind = log.WhichOneof("log_type")
+        if kind == "predict_log":
+            self.predictor.predict(servable, log.predict_log.request, 0)
+        elif kind == "classify_log":
+            self.inference.classify(servable, log.classify_log.request, 0)
+        elif kind == "regress_log":
+            self.inference.regress(servable, log.regress_log.request, 0)
+        elif kind == "multi_inference_log":
+            self.inference.multi_inference(servable, log.multi_inference_log.request, 0)
+        elif kind is not None:
+            number = log.DESCRIPTOR.fields_by_name[kind].number
+            raise ServingError(Code.UNIMPLEMENTED, f"Unsupported log_type for warmup: {number}")
+
+
+def replay(path: str, servable: Servable, replayer: Replayer, iterations: int, metrics: Metrics) -> int:
     """Replay the records of the version at `path`, each `iterations` times (at least once); how many records there were."""
     file = Path(path) / REQUESTS_FILE
     if not file.exists():
@@ -38,7 +63,7 @@ def replay(path: str, servable: Servable, predictor: Predictor, iterations: int,
             records += 1
             if records > MAX_RECORDS:
                 raise invalid_argument(f"Number of warmup records exceeds the maximum ({MAX_RECORDS}) at {file}")
-            _replay_record(record, file, servable, predictor, max(iterations, 1))
+            _replay_record(record, file, servable, replayer, max(iterations, 1))
     except ServingError as error:
         status = str(error)
         raise
@@ -49,20 +74,14 @@ def replay(path: str, servable: Servable, predictor: Predictor, iterations: int,
     return records
 
 
-def _replay_record(record: bytes, file: Path, servable: Servable, predictor: Predictor, iterations: int) -> None:
+def _replay_record(record: bytes, file: Path, servable: Servable, replayer: Replayer, iterations: int) -> None:
     log = prediction_log_pb2.PredictionLog()
     try:
         log.ParseFromString(record)
     except Exception as error:
         raise invalid_argument(f"Failed to parse warmup record: {record[:64]!r} from {file}") from error
-    kind = log.WhichOneof("log_type")
-    if kind is None:
-        return
-    if kind != "predict_log":
-        number = log.DESCRIPTOR.fields_by_name[kind].number
-        raise ServingError(Code.UNIMPLEMENTED, f"Unsupported log_type for warmup: {number}")
     for _ in range(iterations):
-        predictor.predict(servable, log.predict_log.request, 0)
+        replayer.answer(servable, log)
 
 
 def read_records(file: Path) -> Iterator[bytes]:
