@@ -5,7 +5,7 @@ import os
 import re
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -57,10 +57,15 @@ def prepared(testrun_uid: str) -> str:
     return CLUSTER
 
 
+def sharing() -> AbstractContextManager[None]:
+    """Keep others from having the cluster for themselves meanwhile."""
+    return locked("use", fcntl.LOCK_SH)
+
+
 @pytest.fixture
 def ground(prepared: str) -> Iterator[Ground]:
     """The cluster, shared with the tests of other workers."""
-    with locked("use", fcntl.LOCK_SH):
+    with sharing():
         yield Ground(prepared)
 
 

@@ -29,12 +29,20 @@ class Phase:
     writes: int
 
 
+def _leave(lane: Lane) -> None:
+    """Leave the lane as it is."""
+
+
 @dataclass(frozen=True)
 class Disturbance:
-    """What goes wrong: words for people, and what surrounds the phase, from just before the change to its end."""
+    """What goes wrong: words for people, and what surrounds the phase, from just before the change to its end.
+
+    `after` puts right what the next phase must not see, when the end state has been compared.
+    """
 
     words: str
     around: Callable[[Lane, Phase], AbstractContextManager[None]]
+    after: Callable[[Lane], None] = _leave
 
 
 @contextmanager
@@ -115,7 +123,9 @@ class Course:
         while wrong := snapshot.differences(self.ends[phase, self.lane.good], self._state()):
             assert time.monotonic() < until, f"{phase}, {by.words}, ends differently:\n" + "\n".join(wrong)
             time.sleep(0.3)
-        return f"{by.words}: {time.monotonic() - began:.1f} s"
+        took = time.monotonic() - began
+        by.after(self.lane)
+        return f"{by.words}: {took:.1f} s"
 
     def _state(self) -> dict[str, Any]:
         return snapshot.take(self.lane.world, NAME, self.base)
@@ -144,11 +154,10 @@ def capacity(lane: Lane) -> Iterator[Callable[[], int]]:
         while not over.is_set():
             try:
                 for event in api.watch(path, version, seconds=5):
-                    if event["type"] == "ERROR":
-                        version = "0"
-                    else:
-                        version = event["object"]["metadata"]["resourceVersion"]
-                        seen.append(event["object"].get("status", {}).get("availableReplicas", 0))
+                    found = event["object"]
+                    version = "0" if event["type"] == "ERROR" else found["metadata"]["resourceVersion"]
+                    if event["type"] in {"ADDED", "MODIFIED"}:
+                        seen.append(found.get("status", {}).get("availableReplicas", 0))
             except (ApiError, OSError):  # the API server may be what is disturbed
                 over.wait(0.2)
 

@@ -3,12 +3,15 @@
 A round promotes a good revision, then pushes a bad one; each is a spec that was never asked for before.
 """
 
+import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from cluster.api import ApiError
 from e2e.chaos import models, snapshot
 from e2e.chaos.ground import Ground
 from e2e.lib import traffic
@@ -111,5 +114,14 @@ class Lane:
         return living == {str(body["status"]["stableRevision"])} == {str(self.running())}
 
     def until(self, holds: Callable[[], bool], what: str) -> None:
-        """Wait for a state of this lane."""
-        eventually(holds, f"{what}: {self.world.status(NAME)}", SECONDS)
+        """Wait for a state of this lane; the API server may be away meanwhile."""
+        deadline = time.monotonic() + SECONDS
+        while True:
+            try:
+                if holds():
+                    return
+            except ApiError:
+                if time.monotonic() > deadline:
+                    raise
+            assert time.monotonic() < deadline, f"not within {SECONDS} s: {what}; {json.dumps(self.world.status(NAME))}"
+            time.sleep(0.1)
