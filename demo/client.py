@@ -68,11 +68,15 @@ class Predictor:
     channel: Any
 
     def predict(
-        self, model: str, inputs: Tensors, seconds: float = 10, *, wait_for_ready: bool = True
+        self, model: str, inputs: Tensors, seconds: float = 10, *, wait_for_ready: bool = True, signature: str = ""
     ) -> dict[str, Array]:
-        """Return the named outputs for the named inputs; raise grpc.RpcError with the server's code and words."""
+        """Return the named outputs for the named inputs; raise grpc.RpcError with the server's code and words.
+
+        Without a signature the server uses `serving_default`.
+        """
         request = predict_pb2.PredictRequest()
         request.model_spec.name = model
+        request.model_spec.signature_name = signature
         for name, values in inputs.items():
             request.inputs[name].CopyFrom(to_tensor(values))
         call = self.channel.unary_unary(

@@ -57,10 +57,11 @@ def models(kubectl: Kubectl) -> Path:
 
 
 def models_folder() -> Path:
-    """Return the folder of the tiny models, made once for this version of the program that makes them."""
+    """Return the folder of the tiny models, made once for this version of the programs that make them."""
     folder = BUILD / "models"
-    source = ROOT / "e2e" / "lib" / "models.py"
-    if folder.is_dir() and folder.stat().st_mtime > source.stat().st_mtime:
+    sources = [ROOT / "e2e" / "lib" / name for name in ("models.py", "gated.py")]
+    sources += (ROOT / "examples" / "train").glob("*.py")
+    if folder.is_dir() and folder.stat().st_mtime > max(source.stat().st_mtime for source in sources):
         return folder
     with tempfile.TemporaryDirectory(dir=BUILD) as scratch:
         made = Path(scratch) / "models"

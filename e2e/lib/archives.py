@@ -17,6 +17,13 @@ class Handler(http.server.SimpleHTTPRequestHandler):
     def do_GET(self):
         if self.path.startswith("/forbidden/"):
             self.send_error(403, "not for you")
+        elif self.path.startswith("/zeros/"):
+            size = int(self.path.rsplit("/", 1)[1])
+            self.send_response(200)
+            self.send_header("Content-Length", str(size))
+            self.end_headers()
+            while size > 0:
+                size -= self.wfile.write(bytes(min(size, 1 << 20)))
         else:
             super().do_GET()
 
@@ -53,11 +60,16 @@ def start(kubectl: Kubectl, files: Path) -> None:
     output = system.apply(*server())
     assert not output.warnings, output.warnings
     system.run("wait", "--for=condition=Ready", f"pod/{NAME}", "--timeout=120s", timeout=130)
+    put(kubectl, *sorted(files.iterdir()))
+
+
+def put(kubectl: Kubectl, *files: Path) -> None:
+    """Give the server files; one of the same name is replaced."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for path in sorted(files.iterdir()):
+        for path in files:
             archive.add(path, path.name)
-    system.run("exec", "-i", NAME, "--", "python3", "-c", UNPACK, stdin=buffer.getvalue())
+    kubectl.within(NAMESPACE).run("exec", "-i", NAME, "--", "python3", "-c", UNPACK, stdin=buffer.getvalue())
 
 
 def url(file: str) -> str:

@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from e2e.lib import gated
+
 HALVES = {"half_plus_two": 2.0, "half_plus_three": 3.0}
 """Name and the `b` in y = x / 2 + b."""
 
@@ -53,9 +55,10 @@ def write_all(root: Path) -> None:
     (root / "not_a_model" / "1").mkdir(parents=True)
     (root / "not_a_model" / "1" / "README").write_text("The model is in another folder.\n")
     (root / "empty" / "1").mkdir(parents=True)
+    gated.write_all(root)
     files = root / "files"
-    files.mkdir()
-    for name in (*HALVES, "no_signatures", "corrupt", "not_a_model", "empty"):
+    files.mkdir(exist_ok=True)
+    for name in (*HALVES, *gated.ARCHIVES, "no_signatures", "corrupt", "not_a_model", "empty"):
         _tar(files / f"{name}.tar.gz", partial(_add_version, root / name / "1"))
     _tar(files / "escape.tar.gz", _escape)
     with zipfile.ZipFile(files / "half_plus_three.zip", "w") as archive:

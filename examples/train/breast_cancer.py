@@ -60,7 +60,8 @@ def train(epochs: int = EPOCHS) -> Trained:
         "malignant": keras.ops.cast(keras.ops.equal(keras.ops.argmax(network.output, axis=-1), MALIGNANT), "int32"),
         "probabilities": network.output,
     }
-    return Trained("breast-cancer", keras.Model(network.input, outputs), "features", test, metrics)
+    model = keras.Model(network.input, outputs)
+    return Trained("breast-cancer", model, "features", test, metrics, {"labels": test.targets})
 
 
 if __name__ == "__main__":

@@ -63,7 +63,8 @@ def train(epochs: int = EPOCHS) -> Trained:
         "meanAbsoluteError": float(mean_absolute_error(test.targets, answers)),
         "meanAbsoluteErrorOfMean": float(np.abs(test.targets - fit.targets.mean()).mean()),
     }
-    return Trained("diabetes", keras.Model(network.input, {"progression": network.output}), "features", test, metrics)
+    model = keras.Model(network.input, {"progression": network.output})
+    return Trained("diabetes", model, "features", test, metrics, {"outputs/progression": test.targets[:, np.newaxis]})
 
 
 if __name__ == "__main__":

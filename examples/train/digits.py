@@ -44,16 +44,25 @@ def build() -> keras.Model:
     return keras.Model(image, keras.layers.Dense(10, activation="softmax")(hidden), name="digits")
 
 
-def train(epochs: int = EPOCHS) -> Trained:
-    """Train, measure the accuracy on the test split, and give the network its named outputs."""
+def train(epochs: int = EPOCHS, *, shuffled: bool = False) -> Trained:
+    """Train, measure the accuracy on the test split, and give the network its named outputs.
+
+    Args:
+        epochs: how often training goes through the data.
+        shuffled: train on labels that were dealt out anew, so that nothing can be learned: what a mix-up in a data
+            pipeline leads to. The test split keeps its labels.
+    """
     fit, test = load()
+    if shuffled:
+        fit = Split(fit.inputs, np.random.default_rng(runtime.SEED).permutation(fit.targets))
     network = build()
     network.compile(optimizer="adam", loss="sparse_categorical_crossentropy")
     network.fit(batches(fit, 64), epochs=epochs, verbose=0)
     probabilities = network(test.inputs, training=False).numpy()
     accuracy = float((probabilities.argmax(axis=1) == test.targets).mean())
     outputs = {"digit": keras.ops.argmax(network.output, axis=-1), "probabilities": network.output}
-    return Trained("digits", keras.Model(network.input, outputs), "image", test, {"accuracy": accuracy})
+    golden = {"labels": test.targets}
+    return Trained("digits", keras.Model(network.input, outputs), "image", test, {"accuracy": accuracy}, golden)
 
 
 if __name__ == "__main__":

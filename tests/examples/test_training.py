@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PROGRAMS = ("digits", "diabetes", "breast_cancer")
-INPUTS = {"digits": "image", "diabetes": "features", "breast_cancer": "features"}
+PROGRAMS = ("digits", "digits_shuffled", "diabetes", "breast_cancer")
+INPUTS = {"digits": "image", "digits_shuffled": "image", "diabetes": "features", "breast_cancer": "features"}
 OUTPUTS = {
     "digits": {"digit", "probabilities"},
+    "digits_shuffled": {"digit", "probabilities"},
     "diabetes": {"progression"},
     "breast_cancer": {"malignant", "probabilities"},
 }
@@ -62,7 +63,19 @@ def test_quiet_and_complete(trained: dict[str, tuple[Path, str, str]], name: str
     root, out, err = trained[name]
     assert err == ""
     assert [line.split()[0] for line in out.splitlines()] == ["trained", "exported"]
-    assert sorted(path.name for path in root.iterdir()) == ["3", "metrics.json", "test.npz"]
+    assert sorted(path.name for path in root.iterdir()) == ["3", "golden.npz", "metrics.json", "test.npz"]
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_the_golden_set_is_of_the_test_split_and_inside_the_model(
+    trained: dict[str, tuple[Path, str, str]], name: str
+) -> None:
+    root = trained[name][0]
+    assert (root / "3" / "assets.extra" / "golden.npz").read_bytes() == (root / "golden.npz").read_bytes()
+    with np.load(root / "golden.npz") as golden, np.load(root / "test.npz") as split:
+        assert golden[f"inputs/{INPUTS[name]}"].tolist() == split["inputs"][:200].tolist()
+        right = golden["outputs/progression"][:, 0] if name == "diabetes" else golden["labels"]
+        assert right.tolist() == split["targets"][:200].tolist()
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -78,14 +91,24 @@ def test_what_was_exported_is_what_was_measured(trained: dict[str, tuple[Path, s
     assert set(outputs) == OUTPUTS[name]
     assert metrics["testExamples"] == len(targets)
     assert loaded["warmup"] == [[metrics["model"], [INPUTS[name]], count] for count in (1, 4)]
-    measure = {"digits": of_digits, "diabetes": of_diabetes, "breast_cancer": of_breast_cancer}[name]
-    measure(outputs, targets, metrics)
+    measures = {
+        "digits": of_digits,
+        "digits_shuffled": of_digits_shuffled,
+        "diabetes": of_diabetes,
+        "breast_cancer": of_breast_cancer,
+    }
+    measures[name](outputs, targets, metrics)
 
 
 def of_digits(outputs: dict[str, np.ndarray], targets: np.ndarray, metrics: dict[str, float]) -> None:
     assert metrics["accuracy"] >= 0.97
     assert (outputs["digit"] == targets).mean() == pytest.approx(metrics["accuracy"], abs=1e-6)
     assert (outputs["probabilities"].argmax(axis=1) == outputs["digit"]).all()
+
+
+def of_digits_shuffled(outputs: dict[str, np.ndarray], targets: np.ndarray, metrics: dict[str, float]) -> None:
+    assert metrics["accuracy"] < 0.3  # a tenth is what guessing gives
+    assert (outputs["digit"] == targets).mean() == pytest.approx(metrics["accuracy"], abs=1e-6)
 
 
 def of_diabetes(outputs: dict[str, np.ndarray], targets: np.ndarray, metrics: dict[str, float]) -> None:
