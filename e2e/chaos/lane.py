@@ -23,7 +23,7 @@ WRITES = {"patch", "create", "update", "delete"}
 RESOURCES = {"requests": {"cpu": "20m", "memory": "200Mi"}, "limits": {"memory": "1Gi"}}
 SECONDS = 150
 """Longest wait for a promotion or a rollback, faults included."""
-_REVISION_LABEL = "serving.slipway.dev/revision"
+REVISION_LABEL = snapshot.REVISION_LABEL
 
 
 class Lane:
@@ -91,12 +91,12 @@ class Lane:
     def running(self) -> int:
         """Return the revision of the Deployment's template."""
         labels = self.world.get("Deployment", NAME)["spec"]["template"]["metadata"]["labels"]
-        return int(labels[_REVISION_LABEL])
+        return int(labels[REVISION_LABEL])
 
     def pods(self, revision: int) -> list[Object]:
         """Return the living pods of a revision."""
         found = snapshot.living(self.world, NAME)
-        return [pod for pod in found if pod["metadata"]["labels"][_REVISION_LABEL] == str(revision)]
+        return [pod for pod in found if pod["metadata"]["labels"][REVISION_LABEL] == str(revision)]
 
     def promoted(self) -> bool:
         """Tell whether the newest spec is served."""
@@ -110,7 +110,7 @@ class Lane:
         current = told.get("observedGeneration") == body["metadata"]["generation"]
         if not current or told.get("status") != "True":
             return False
-        living = {pod["metadata"]["labels"][_REVISION_LABEL] for pod in snapshot.living(self.world, NAME)}
+        living = {pod["metadata"]["labels"][REVISION_LABEL] for pod in snapshot.living(self.world, NAME)}
         return living == {str(body["status"]["stableRevision"])} == {str(self.running())}
 
     def until(self, holds: Callable[[], bool], what: str) -> None:

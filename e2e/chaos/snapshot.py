@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.integration.world import Object, World
 
-_KINDS = ("Deployment", "ControllerRevision", "ConfigMap", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget")
+KINDS = ("Deployment", "ControllerRevision", "ConfigMap", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget")
 _DROPPED = frozenset(
     {
         "annotations",  # the Deployment controller's own number of its ReplicaSet
@@ -26,7 +26,7 @@ _DROPPED = frozenset(
     }
 )
 _NUMBERS = frozenset({"revision", "stableRevision", "servedRevision"})
-_REVISION_LABEL = "serving.slipway.dev/revision"
+REVISION_LABEL = "serving.slipway.dev/revision"
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Frame:
         return self._words(value, key) if isinstance(value, str) else value
 
     def _words(self, text: str, key: str) -> str:
-        if key == _REVISION_LABEL:
+        if key == REVISION_LABEL:
             return f"+{int(text) - self.base}"
 
         def count(found: re.Match[str]) -> str:
@@ -66,8 +66,8 @@ def take(world: World, name: str, base: int) -> dict[str, Any]:
     """Return what there is of a ModelDeployment: its status, its children, its living pods."""
     frame = Frame(name, base)
     found: dict[str, Any] = {"status": frame.normal(_status(world.status(name)))}
-    for kind in _KINDS:
-        for child in _owned(world, kind, name):
+    for kind in KINDS:
+        for child in owned(world, kind, name):
             key = f"{kind} {frame.normal(child['metadata']['name'])}"
             found[key] = frame.normal(
                 {field: item for field, item in child.items() if field != "status"} | _owner(child)
@@ -97,7 +97,8 @@ def _status(status: Object) -> Object:
     }
 
 
-def _owned(world: World, kind: str, name: str) -> list[Object]:
+def owned(world: World, kind: str, name: str) -> list[Object]:
+    """Return the children of a kind."""
     selector = f"?labelSelector=serving.slipway.dev/name={name}"
     return list(world.api.get(world.path(kind) + selector)["items"])
 
@@ -109,4 +110,4 @@ def _owner(child: Object) -> Object:
 
 def _pod(pod: Object) -> Object:
     ready = [item["status"] for item in pod["status"].get("conditions", []) if item["type"] == "Ready"]
-    return {"labels": {_REVISION_LABEL: pod["metadata"]["labels"][_REVISION_LABEL]}, "ready": ready == ["True"]}
+    return {"labels": {REVISION_LABEL: pod["metadata"]["labels"][REVISION_LABEL]}, "ready": ready == ["True"]}
