@@ -57,7 +57,8 @@ def test_every_pod_keeps_the_restricted_standard(case: str) -> None:
             "capabilities": {"drop": ["ALL"]},
             "readOnlyRootFilesystem": True,
         }
-    assert {next(iter(set(volume) - {"name"})) for volume in spec["volumes"]} <= {"emptyDir", "persistentVolumeClaim"}
+    kinds = {next(iter(set(volume) - {"name"})) for volume in spec["volumes"]}
+    assert kinds <= {"emptyDir", "persistentVolumeClaim", "configMap"}
 
 
 @pytest.mark.parametrize("case", CASES)

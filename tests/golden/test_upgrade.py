@@ -1,0 +1,87 @@
+"""What a former release applied keeps running under this one: no write, no restart, and the same pods if they are made again.
+
+Each folder of `releases/VERSION` is a golden case as that release rendered it: input.yaml the resource, expected.yaml the
+objects. They are never written anew; a release adds its own: `cp -r tests/golden/*/ tests/golden/releases/VERSION/` (without
+`releases` itself).
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from slipway import names
+from slipway.observed import Apply
+from slipway.render import wants_pin
+from tests.unit.builders import DEFAULTS, World, actions
+
+RELEASES = Path(__file__).parent / "releases"
+CASES = sorted(str(path.parent.relative_to(RELEASES)) for path in RELEASES.glob("*/*/input.yaml"))
+LATER = dataclasses.replace(DEFAULTS, version="2.99.0", tools_image="slipway/tools:9.9.9", pull_policy="Always")
+"""Defaults of this release, none of which is what it was."""
+
+
+def objects(case: str) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((RELEASES / case / "expected.yaml").read_text()))
+
+
+def whole(manifest: dict[str, Any]) -> bool:
+    """Tell an object from the hand-over of its number of replicas."""
+    return "labels" in manifest["metadata"]
+
+
+def the(case: str, kind: str) -> dict[str, Any]:
+    return next(manifest for manifest in objects(case) if manifest["kind"] == kind and whole(manifest))
+
+
+def upgraded(case: str) -> World:
+    """Return a world in which the former release served the model, and this one has just taken over."""
+    world = World(yaml.safe_load((RELEASES / case / "input.yaml").read_text()), LATER)
+    for manifest in objects(case):
+        manager = names.FIELD_MANAGER if whole(manifest) else names.SCALE_MANAGER
+        there = world.ref(manifest["kind"], manifest["metadata"]["name"]) in world.children
+        world.act(Apply(manifest, create=not there, manager=manager))
+    return world.roll_out()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_nothing_is_written_and_no_revision_is_made(case: str) -> None:
+    world = upgraded(case)
+    decided = world.decide()
+    assert (actions(decided), decided.revision, decided.problem) == ([], 1, None)
+    world.say()
+    assert actions(world.decide()) == []
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_recorded_pods_are_rolled_out_to_the_letter(case: str) -> None:
+    """Not only what they mean: the Deployment controller takes a pod template that differs at all for a new one."""
+    world = upgraded(case)
+    del world.children[world.ref("Deployment")]
+    sent = [action.manifest for action in world.decide().actions if isinstance(action, Apply)]
+    deployment = next(manifest for manifest in sent if manifest["kind"] == "Deployment" and whole(manifest))
+    record = the(case, "ControllerRevision")
+    assert json.dumps(deployment["spec"]["template"]) == json.dumps(record["data"]["template"])
+    assert json.dumps(record["data"]["template"]) == json.dumps(the(case, "Deployment")["spec"]["template"])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_change_that_makes_no_revision_leaves_the_pods_alone(case: str) -> None:
+    world = upgraded(case).change(rollout={"progressDeadline": "20m"})
+    (action,) = world.decide().actions
+    assert isinstance(action, Apply)
+    assert action.manifest["kind"] == "Deployment"
+    assert json.dumps(action.manifest["spec"]["template"]) == json.dumps(the(case, "Deployment")["spec"]["template"])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_pods_of_a_release_without_pins_get_none(case: str) -> None:
+    template = the(case, "Deployment")["spec"]["template"]
+    assert wants_pin(template) == ("SLIPWAY_PINNED_DIGEST" in json.dumps(template))
+
+
+def test_there_are_releases() -> None:
+    assert {case.split("/")[0] for case in CASES} >= {"0.1.0"}
