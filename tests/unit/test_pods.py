@@ -1,85 +1,26 @@
 """A pod's JSON, as scheduler and kubelet write it, becomes a state and words that say what is wrong."""
 
 import json
-from typing import Any, Self
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from slipway.api import PodState, Reason
-from slipway.observed import Pod
-from slipway.pods import MESSAGE_LENGTH, project
-
-FETCHED = json.dumps({"digest": "sha256:" + "a" * 64, "version": 3, "bytes": 10, "files": 2})
-START, LATER = "2026-11-22T08:00:00Z", "2026-11-22T08:05:00Z"
-
-
-def ended(code: int = 1, reason: str = "Error", message: str = "") -> dict[str, Any]:
-    return {"terminated": {"exitCode": code, "reason": reason, "message": message, "finishedAt": LATER}}
-
-
-def waiting(reason: str, message: str = "") -> dict[str, Any]:
-    return {"waiting": {"reason": reason, "message": message}}
-
-
-RUNNING: dict[str, Any] = {"running": {"startedAt": START}}
-BACK_OFF = waiting("CrashLoopBackOff", "back-off 10s restarting failed container=server pod=digits-x_team-a(uid)")
-
-
-class PodJson:
-    """Builds the JSON of a pod."""
-
-    def __init__(self) -> None:
-        self.body: dict[str, Any] = {
-            "metadata": {"name": "digits-x", "labels": {"serving.slipway.dev/revision": "4"}},
-            "spec": {"containers": [{"name": "server", "resources": {}}]},
-            "status": {"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "True"}]},
-        }
-
-    def unschedulable(self, message: str, reason: str = "Unschedulable") -> Self:
-        return self.condition("PodScheduled", "False", reason=reason, message=message)
-
-    def condition(self, kind: str, status: str, **fields: str) -> Self:
-        others = [item for item in self.body["status"]["conditions"] if item["type"] != kind]
-        self.body["status"]["conditions"] = [*others, {"type": kind, "status": status, **fields}]
-        return self
-
-    def gpu(self, resource: str = "nvidia.com/gpu", product: str | None = None) -> Self:
-        self.body["spec"]["containers"][0]["resources"] = {"limits": {resource: "1", "memory": "1Gi"}}
-        if product:
-            self.body["spec"]["nodeSelector"] = {"nvidia.com/gpu.product": product}
-        return self
-
-    def container(self, group: str, name: str, state: dict[str, Any], **fields: Any) -> Self:
-        self.body["status"].setdefault(group, []).append({"name": name, "state": state, "image": "img:1", **fields})
-        return self
-
-    def fetch(self, state: dict[str, Any], **fields: Any) -> Self:
-        return self.container("initContainerStatuses", "fetch", state, **fields)
-
-    def fetched(self) -> Self:
-        return self.fetch(ended(0, "Completed", FETCHED))
-
-    def server(self, state: dict[str, Any], **fields: Any) -> Self:
-        return self.container("containerStatuses", "server", state, **fields)
-
-    def project(self) -> Pod:
-        return project(self.body)
-
-
-def pod() -> PodJson:
-    return PodJson()
-
-
-def starting(state: dict[str, Any], last: dict[str, Any] | None = None, restarts: int = 0) -> PodJson:
-    """A fetched model and a server that has not answered yet."""
-    return pod().fetched().server(state, started=False, ready=False, restartCount=restarts, lastState=last or {})
-
-
-def serving(*, ready: bool, ready_since: str = START, **fields: Any) -> PodJson:
-    built = pod().fetched().server(RUNNING, started=True, ready=ready, **fields)
-    return built.condition("Ready", "True" if ready else "False", lastTransitionTime=ready_since)
+from slipway.pods import MESSAGE_LENGTH
+from tests.unit.pod_json import (
+    BACK_OFF,
+    FETCHED,
+    LATER,
+    RUNNING,
+    START,
+    PodJson,
+    ended,
+    pod,
+    serving,
+    starting,
+    waiting,
+)
 
 
 @pytest.mark.parametrize(
@@ -400,20 +341,46 @@ def test_messages_are_one_line_and_bounded() -> None:
     assert found.message.endswith("…")
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
-    max_leaves=10,
-)
-FIELDS = st.sampled_from(["metadata", "spec", "status", "conditions", "initContainerStatuses", "containerStatuses", "state", "waiting", "terminated", "lastState", "name", "reason", "message", "type", "labels", "containers", "exitCode", "started", "phase"])  # fmt: skip
-SHAPES = st.recursive(
-    JSON | st.sampled_from(["fetch", "server", "CrashLoopBackOff", "Ready", "PodScheduled", "Failed"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner, max_size=5),
-    max_leaves=30,
-)
+def going(**fields: Any) -> PodJson:
+    built = serving(ready=True)
+    built.body["metadata"] |= {"deletionTimestamp": LATER, **fields}
+    return built
 
 
-@given(st.dictionaries(FIELDS, SHAPES, max_size=5))
-def test_no_shape_of_json_is_too_odd(body: dict[str, Any]) -> None:
-    found = project(body)
-    assert len(found.message) <= MESSAGE_LENGTH
+def test_going_away_tells_until_when() -> None:
+    found = going().project()
+    assert (found.state, found.message) == (PodState.TERMINATING, f"its grace period ends at {LATER}")
+    assert found.due == datetime(2026, 11, 22, 8, 5, tzinfo=UTC)
+    assert serving(ready=True).project().due is None
+
+
+def test_going_away_tells_what_holds_it() -> None:
+    """A pod with a finalizer outlives its grace period, for as long as its owner likes."""
+    assert going(finalizers=["example.com/a", "example.com/b"]).project().message == (
+        f"its grace period ends at {LATER}; it stays until its finalizers are removed: example.com/a, example.com/b"
+    )
+    assert going(deletionTimestamp="odd", finalizers=["x/y"]).project().message == (
+        "it stays until its finalizers are removed: x/y"
+    )
+
+
+def test_when_it_got_its_node() -> None:
+    assert pod().condition("PodScheduled", "True", lastTransitionTime=START).project().scheduled == datetime(
+        2026, 11, 22, 8, 0, tzinfo=UTC
+    )
+    assert pod().condition("PodScheduled", "False", lastTransitionTime=START).project().scheduled is None
+    assert pod().condition("PodScheduled", "True", lastTransitionTime="2026-11-22").project().scheduled is None
+
+
+@pytest.mark.parametrize(
+    ("reason", "patience"),
+    [("ErrImagePull", 20), ("ImagePullBackOff", 20), ("InvalidImageName", 0), ("ErrImageNeverPull", 0)],
+)
+def test_a_registry_may_be_out_of_reach_for_a_moment(reason: str, patience: int) -> None:
+    found = pod().fetch(waiting(reason, "words")).project()
+    assert (found.failed, found.patience) == (True, patience)
+
+
+def test_restarts_are_those_of_the_container_in_trouble() -> None:
+    built = pod().container("initContainerStatuses", "istio-init", BACK_OFF, lastState=ended(2), restartCount=4)
+    assert built.fetch(waiting("PodInitializing")).project().restarts == 4
