@@ -168,3 +168,62 @@ async def test_without_a_lease_nothing_is_written() -> None:
     connection = Connection("", "", timeout=1, parallel=1, meter=Meter())
     with pytest.raises(TryLater):
         await connection.send(Request("apply", "services", "PATCH", "/", seconds=-1.0))
+
+
+def pin(version: int, **changed: Any) -> Object:
+    metadata = {
+        "name": "digits-1",
+        "namespace": "ns",
+        "uid": "u",
+        "resourceVersion": str(version),
+        "ownerReferences": [{"kind": "ControllerRevision", "name": "digits-1", "uid": "record"}],
+    }
+    return {"kind": "ConfigMap", "apiVersion": "v1", "metadata": metadata, "data": {"version": "3"}} | changed
+
+
+CREATE_PIN = Apply(pin(1), create=True, manager="slipway")
+TAKEN = Conflict('configmaps "digits-1" already exists')
+
+
+async def test_a_pin_is_created_not_applied() -> None:
+    """Server-side apply would put our keys into a user's ConfigMap of that name and make it ours to be deleted."""
+    cluster, connection, learned = make()
+    connection.answers = [pin(5)]
+    await cluster.apply(KEY, CREATE_PIN)
+    (sent,) = connection.sent
+    assert (sent.method, sent.path) == ("POST", "/api/v1/namespaces/ns/configmaps")
+    assert (sent.query, sent.content_type) == ({"fieldManager": "slipway"}, "application/json")
+    assert sent.seconds == 4.0
+    assert learned == [pin(5)]
+
+
+async def test_a_pin_whose_creation_was_not_answered_is_found() -> None:
+    cluster, connection, learned = make()
+    kept = pin(5)
+    del kept["kind"], kept["apiVersion"]  # as in a list
+    connection.answers = [TAKEN, {"metadata": {"resourceVersion": "9"}, "items": [kept]}]
+    await cluster.apply(KEY, CREATE_PIN)
+    assert connection.sent[1].method == "GET"
+    assert connection.sent[1].query == {
+        "labelSelector": "app.kubernetes.io/managed-by=slipway",
+        "fieldSelector": "metadata.name=digits-1",
+    }
+    assert learned == [pin(5)]
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        None,
+        [],
+        [pin(5, data={"version": "4"})],
+        [pin(5, data=None)],
+        [pin(5, metadata={"name": "digits-1", "resourceVersion": "5"})],
+    ],
+)
+async def test_somebody_elses_configmap_of_that_name_is_a_conflict(items: list[Object] | None) -> None:
+    cluster, connection, learned = make()
+    connection.answers = [TAKEN, {"metadata": {"resourceVersion": "9"}, "items": items}]
+    with pytest.raises(Conflict, match="already exists"):
+        await cluster.apply(KEY, CREATE_PIN)
+    assert learned == []

@@ -176,3 +176,28 @@ def test_any_order_of_news_ends_in_the_servers_picture(data: st.DataObject) -> N
         assert found["spec"] == {"v": version} or history[-1][0] == "put"
     else:
         assert found is None
+
+
+def test_of_a_configmap_only_the_pin_is_kept(store: Store) -> None:
+    """One that somebody else has labelled may hold a megabyte."""
+    data = {"version": "3", "digest": "sha256:" + "a" * 64, "golden.jsonl": "x" * 10**6}
+    body = make("ConfigMap", "digits-1", 5, data=data, binaryData={"golden.npz": "eHg="}, immutable=True)
+    body["metadata"]["annotations"] = {"note": "y" * 10**5}
+    assert store.put(body) == {KEY}
+    found = store.snapshot(KEY).children[Ref("ConfigMap", "digits-1")]
+    assert found["data"] == {"version": "3", "digest": "sha256:" + "a" * 64}
+    assert (found["immutable"], found["metadata"]["uid"]) == (True, "uid-ConfigMap-digits-1")
+    assert not {"binaryData", "annotations"} & (found.keys() | found["metadata"].keys())
+
+
+def test_a_configmap_without_our_label_is_not_kept(store: Store) -> None:
+    body = make("ConfigMap", "digits-golden", 5, data={"golden.npz": "x"})
+    del body["metadata"]["labels"]
+    assert store.put(body) == frozenset()
+    assert store.snapshot(KEY).children == {}
+
+
+@pytest.mark.parametrize("data", [None, {}, {"version": "x" * 10**6}])
+def test_a_configmap_that_is_no_pin_is_small(store: Store, data: Manifest | None) -> None:
+    store.put(make("ConfigMap", "digits-1", 5, **({"data": data} if data is not None else {})))
+    assert len(str(store.snapshot(KEY).children[Ref("ConfigMap", "digits-1")])) < 1000
