@@ -9,7 +9,7 @@ import shutil
 import sys
 
 from cluster import DEFAULT_NAME, ClusterError
-from demo import model, platform, tour
+from demo import bad_version, model, platform, tour
 from demo.console import Console
 from demo.errors import DemoError
 from demo.report import REQUIRED_ACCURACY
@@ -37,16 +37,24 @@ def up(options: argparse.Namespace, console: Console) -> int:
     wanted = platform.Options(options.name, options.install_packages, options.upstream)
     kubectl = platform.up(wanted, console).within(NAMESPACE)
     digits = model.of(tour.NAME)
+    shuffled = model.of(bad_version.NAME)
     with console.step("train"):
         model.train(digits, console)
+        model.train(shuffled, console)
     with console.step("publish"):
         model.prepare_volume(kubectl)
         published = model.publish(kubectl, digits.name, digits.folder)
         console.detail(f"pvc://models/{digits.name}, version {published.version}, {published.digest}")
+        console.detail(f"golden set: ConfigMap {model.publish_golden(kubectl, digits)}")
     with console.step("serve"):
         tour.serve(kubectl, published, console)
     with console.step("ask"):
-        good = tour.ask(kubectl, tour.Test.load(digits.root / "test.npz"), console)
+        test = tour.Test.load(digits.root / "test.npz")
+        good = tour.ask(kubectl, test, console)
+    with console.step("push a bad version"):
+        bad_version.push(kubectl, shuffled, test, console)
+    with console.step("take it back"):
+        bad_version.take_back(kubectl, published, console)
     with console.step("look"):
         tour.show(kubectl, console)
     with console.step("what to try next"):

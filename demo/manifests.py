@@ -1,5 +1,6 @@
 """The Kubernetes objects that the demo and the e2e tests make beside ModelDeployments: all pure, all `restricted`."""
 
+import base64
 from typing import Any
 
 Manifest = dict[str, Any]
@@ -25,6 +26,12 @@ def claim(name: str = CLAIM, size: str = "1Gi") -> Manifest:
         "metadata": {"name": name},
         "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}},
     }
+
+
+def golden_set(name: str, content: bytes) -> Manifest:
+    """Return a ConfigMap of one file, what `kubectl create configmap NAME --from-file=golden.npz` makes."""
+    data = {"golden.npz": base64.b64encode(content).decode()}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "binaryData": data}
 
 
 def container_security() -> Manifest:

@@ -31,6 +31,11 @@ class Model:
         return self.root / "1"
 
     @property
+    def golden(self) -> bytes:
+        """Return the golden set: examples of the test split with what is right for them."""
+        return (self.root / "golden.npz").read_bytes()
+
+    @property
     def metrics(self) -> dict[str, Any]:
         """Return what training measured on the test split."""
         return dict(json.loads((self.root / "metrics.json").read_text()))
@@ -51,7 +56,7 @@ def of(name: str, root: Path = TRAINED) -> Model:
 
 def train(model: Model, console: Console) -> None:
     """Train and export, unless a complete export is there already."""
-    if (model.root / "metrics.json").is_file() and (model.folder / "saved_model.pb").is_file():
+    if all((model.root / name).is_file() for name in ("metrics.json", "golden.npz", "1/saved_model.pb")):
         measured = ", ".join(f"{key} {value:.4g}" for key, value in model.metrics.items() if isinstance(value, float))
         console.detail(f"{model.folder.relative_to(ROOT)} is there already: {measured}")
         return
@@ -69,6 +74,13 @@ def prepare_volume(kubectl: Kubectl) -> None:
     if output.warnings:
         raise DemoError("\n".join(output.warnings))
     kubectl.run("wait", "--for=condition=Ready", f"pod/{manifests.PUBLISHER}", "--timeout=120s", timeout=130)
+
+
+def publish_golden(kubectl: Kubectl, model: Model) -> str:
+    """Put a model's golden set into the ConfigMap NAME-golden; return its name."""
+    name = f"{model.name}-golden"
+    kubectl.apply(manifests.golden_set(name, model.golden), server_side=True)
+    return name
 
 
 def publish(kubectl: Kubectl, name: str, folder: Path) -> Published:

@@ -25,8 +25,15 @@ def ready(resource: Manifest) -> bool:
     return bool(found["status"] == "True" and found.get("observedGeneration") == resource["metadata"]["generation"])
 
 
+def rolled_back(resource: Manifest) -> bool:
+    """Tell whether the newest spec has failed and the stable revision is served again, by nothing else."""
+    back, progressing = condition(resource, "RolledBack"), condition(resource, "Progressing")
+    current = back.get("observedGeneration") == resource["metadata"]["generation"]
+    return bool(current and back["status"] == "True" and progressing["status"] == "False")
+
+
 def facts(resource: Manifest) -> Facts:
-    """Return what is worth a line when it changes: one entry a pod, and one for the condition Ready."""
+    """Return what is worth a line when it changes: one entry a pod, and those for the conditions Ready and RolledBack."""
     found = {}
     for pod in resource.get("status", {}).get("pods", []):
         words = f": {pod['message']}" if pod.get("message") else ""
@@ -34,6 +41,9 @@ def facts(resource: Manifest) -> Facts:
     state = condition(resource, "Ready")
     if state["reason"]:
         found["ready"] = f"{state['status']}, {state['reason']}: {state['message']}"
+    back = condition(resource, "RolledBack")
+    if back["status"] == "True":
+        found["rolled back"] = f"{back['reason']}: {back['message']}"
     return found
 
 
@@ -43,11 +53,19 @@ def changes(before: Facts, after: Facts) -> list[str]:
     return lines + [f"{name} gone" for name in before if name not in after]
 
 
-def wait(kubectl: Kubectl, name: str, seconds: float, tell: Callable[[str], None]) -> Manifest:
-    """Watch until the newest spec is served, telling each change; return the resource as it is then.
+def wait(
+    kubectl: Kubectl,
+    name: str,
+    seconds: float,
+    tell: Callable[[str], None],
+    holds: Callable[[Manifest], bool] = ready,
+) -> Manifest:
+    """Watch until something holds, the newest spec being served if nothing else is said, telling each change.
+
+    Returns the resource as it is then.
 
     Raises:
-        DemoError: it is not Ready within `seconds`, with what the status says.
+        DemoError: it does not hold within `seconds`, with what the status says.
     """
     started, known = time.monotonic(), Facts()
     with kubectl.watch("modeldeployment", name, seconds) as states:
@@ -56,9 +74,10 @@ def wait(kubectl: Kubectl, name: str, seconds: float, tell: Callable[[str], None
             for line in changes(known, now):
                 tell(f"{time.monotonic() - started:5.1f} s  {line}")
             known = now
-            if ready(state):
+            if holds(state):
                 return state
+    wanted = holds.__name__.replace("_", " ")
     raise DemoError(
-        f"{name} is not Ready after {seconds:.0f} s: {known.get('ready', 'it has no status; is the operator running?')}\n"
+        f"{name} is not {wanted} after {seconds:.0f} s: {known.get('ready', 'it has no status; is the operator running?')}\n"
         f"Look at `kubectl -n {kubectl.namespace} get mdep {name} -o yaml` and docs/troubleshooting.md."
     )

@@ -111,10 +111,10 @@ kubectl config set-context --current --namespace={kubectl.namespace}
 scale it    kubectl scale mdep {NAME} --replicas=3
 watch it    kubectl get mdep -w
 break it    kubectl patch mdep {NAME} --type=merge -p '{{"spec":{{"model":{{"version":99}}}}}}'
-            kubectl get mdep {NAME}      # says why, and the old pods go on serving
-mend it     kubectl patch mdep {NAME} --type=merge -p '{{"spec":{{"model":{{"version":null}}}}}}'
+            kubectl describe mdep {NAME}      # says why, and the old pods go on serving
+mend it     kubectl apply -f {RESOURCE}
 kill a pod  kubectl delete pod -l serving.slipway.dev/name={NAME} --wait=false
 read on     kubectl explain mdep.spec
-more        examples/README.md: a GPU, autoscaling, batching, archives
+more        examples/README.md: gates, pins, a GPU, autoscaling, batching, archives
 delete it   kubectl delete mdep {NAME}
 the end     make demo-down"""

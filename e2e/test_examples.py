@@ -1,5 +1,6 @@
 """Every example in the repository, applied as it stands and asked about examples that training never saw."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -25,7 +26,7 @@ def volume(shared_namespace: Kubectl) -> Kubectl:
     model.prepare_volume(shared_namespace)
     for name in MODELS:
         trained = model.of(name)
-        if not (trained.root / "metrics.json").is_file():
+        if not (trained.root / "golden.npz").is_file():
             subprocess.run(
                 [sys.executable, "-m", f"examples.train.{trained.program}", str(trained.root)], cwd=ROOT, check=True
             )
@@ -33,6 +34,7 @@ def volume(shared_namespace: Kubectl) -> Kubectl:
         assert published.version == 1
         again = model.publish(shared_namespace, name, trained.folder)
         assert again == published
+    assert model.publish_golden(shared_namespace, model.of("digits")) == "digits-golden"
     return shared_namespace
 
 
@@ -79,6 +81,9 @@ CASES: dict[str, tuple[str, Callable[[Kubectl, str], None]]] = {
     "batching.yaml": ("digits-batched", digits),
     "autoscaling.yaml": ("digits-autoscaled", digits),
     "gpu.yaml": ("digits-gpu", digits),
+    "gate-regression.yaml": ("diabetes-gated", diabetes),
+    "pause.yaml": ("digits-paused", digits),
+    "pinned.yaml": ("digits-pinned", digits),
 }
 
 
@@ -91,6 +96,8 @@ def test_applied_and_asked(volume: Kubectl, file: str, request: pytest.FixtureRe
     name, check = CASES[file]
     if file == "gpu.yaml":
         request.getfixturevalue("one_gpu")
+    if file in BEFORE:
+        BEFORE[file](volume, name)
     assert volume.apply_file(FOLDER / file).warnings == []
     state = wait.ready(volume, name)
     check(volume, name)
@@ -121,7 +128,26 @@ def with_batches(kubectl: Kubectl, name: str) -> None:
     assert ":tensorflow:serving:batching_session" in page
 
 
+def served_before(kubectl: Kubectl, name: str) -> None:
+    """Serve what revision 1 is to be: the same file without the pin, for version 1."""
+    said = kubectl.run("create", f"--filename={FOLDER / 'pinned.yaml'}", "--dry-run=client", "--output=json").stdout
+    earlier = json.loads(said)
+    del earlier["spec"]["pinnedRevision"]
+    earlier["spec"]["model"]["version"] = 1
+    kubectl.apply(earlier)
+    assert wait.ready(kubectl, name)["status"]["revision"] == 1
+
+
+def as_pinned(kubectl: Kubectl, name: str) -> None:
+    """See that the revision is the old one although the spec asks for another version."""
+    state = wait.ready(kubectl, name)
+    assert (state["spec"]["model"]["version"], state["status"]["modelVersion"]) == (2, 1)
+    assert state["status"]["servedRevision"] == 1
+
+
+BEFORE: dict[str, Callable[[Kubectl, str], None]] = {"pinned.yaml": served_before}
 FURTHER: dict[str, Callable[[Kubectl, str], None]] = {
     "autoscaling.yaml": with_autoscaler,
     "batching.yaml": with_batches,
+    "pinned.yaml": as_pinned,
 }

@@ -42,7 +42,10 @@ def test_examples_are_valid_commented_and_listed(path: Path) -> None:
     assert f"({path.name})" in (ROOT / "examples" / "README.md").read_text()
 
 
-@pytest.mark.parametrize("page", ["examples/README.md", "docs/troubleshooting.md", "docs/getting-started.md"])
+PAGES = ["examples/README.md", "docs/troubleshooting.md", "docs/getting-started.md", "docs/rollouts.md"]
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere(page: str) -> None:
     path = ROOT / page
     for link in LINK.findall(path.read_text()):
