@@ -58,8 +58,10 @@ class Lane:
     def create(self, **spec: Any) -> None:
         """Create the ModelDeployment with the first good model and wait until it serves."""
         self.world.api.create(self.world.path("ConfigMap"), models.golden_set())
-        rollout = {"gate": models.gate(), "historyLimit": 4}
+        rollout = {"gate": models.gate(), "historyLimit": 3}
+        template = {"annotations": {"round": "round-0"}}
         wanted = {"model": models.model(self.good), "resources": RESOURCES, "replicas": 2, "rollout": rollout}
+        wanted["podTemplate"] = template
         self.world.create(NAME, **(wanted | spec))
         eventually(lambda: self.world.is_ready(NAME), "the first revision serves", SECONDS)
 
