@@ -3,6 +3,7 @@
 Every golden case goes through server-side apply, defaulting and validation of the kinds that will run it.
 """
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,14 +14,19 @@ import yaml
 
 from cluster.api import Api, ApiError
 from cluster.controlplane import ControlPlane
-from slipway import compare, plan, store
+from slipway import compare, plan, render, revisions, store
+from slipway.api import ModelDeploymentSpec
+from slipway.cluster.kinds import CREATED_KINDS
 from slipway.observed import Apply, Delete, Observed, Plan, Pod, Ref
+from slipway.render import Owner, Pin, Wanted
 from tests.unit.builders import DEFAULTS, NOW, World, actions
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 CASES = sorted(path.parent.name for path in GOLDEN.glob("*/input.yaml"))
+DIGEST = "sha256:" + "a" * 64
 PATHS = {
     "Deployment": "/apis/apps/v1/namespaces/{}/deployments/{}",
+    "ConfigMap": "/api/v1/namespaces/{}/configmaps/{}",
     "ControllerRevision": "/apis/apps/v1/namespaces/{}/controllerrevisions/{}",
     "Service": "/api/v1/namespaces/{}/services/{}",
     "HorizontalPodAutoscaler": "/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers/{}",
@@ -37,11 +43,12 @@ def api() -> Iterator[Api]:
 class Server:
     """Carries actions out on the API server, and observes through the operator's own store."""
 
-    def __init__(self, api: Api, case: str) -> None:
+    def __init__(self, api: Api, case: str, namespace: str = "") -> None:
+        namespace = namespace or case
         self.api = api
         self.body: dict[str, Any] = yaml.safe_load((GOLDEN / case / "input.yaml").read_text())
-        self.body["metadata"]["namespace"] = case
-        api.create("/api/v1/namespaces", {"metadata": {"name": case}})
+        self.body["metadata"]["namespace"] = namespace
+        api.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
         self.key = World(self.body).key
         self.refs: set[Ref] = set()
 
@@ -54,6 +61,12 @@ class Server:
             self.refs.discard(action.ref)
             return
         ref = Ref(action.manifest["kind"], action.manifest["metadata"]["name"])
+        if action.create and ref.kind in CREATED_KINDS:
+            collection = self.path(ref).rpartition("/")[0]
+            query = f"fieldManager={action.manager}&fieldValidation=Strict"
+            self.api._json("POST", f"{collection}?{query}", action.manifest, "application/json")
+            self.refs.add(ref)
+            return
         force = "false" if action.create else "true"
         query = f"fieldManager={action.manager}&force={force}&fieldValidation=Strict"
         self.api._json("PATCH", f"{self.path(ref)}?{query}", action.manifest, "application/apply-patch+yaml")
@@ -68,6 +81,24 @@ class Server:
 
     def decide(self) -> Plan:
         return plan.decide(self.key, self.observed(), DEFAULTS, NOW)
+
+    def apply(self, wanted: Wanted) -> dict[str, str | None]:
+        """Apply what is rendered, read it back; return where each object is not as it was sent."""
+        children = render.desired(wanted)
+        for child in children:
+            ref = Ref(child["kind"], child["metadata"]["name"])
+            if ref.kind not in CREATED_KINDS or ref not in self.refs:
+                self.act(Apply(child, create=ref not in self.refs, manager="slipway"))
+        kept = self.observed().children
+        refs = {Ref(child["kind"], child["metadata"]["name"]): child for child in children}
+        return {str(ref): compare.difference(child, kept[ref]) for ref, child in refs.items()}
+
+    def wanted(self, **fields: Any) -> Wanted:
+        """Return what the first revision wants, with its record as the API server keeps it."""
+        spec = ModelDeploymentSpec.model_validate(self.body["spec"])
+        owner = Owner(self.key, self.body["metadata"]["uid"])
+        (record,) = revisions.read(self.observed().children, self.key.name, owner.uid)
+        return dataclasses.replace(Wanted(owner, spec, record, 2, draining=False, several=True), **fields)
 
     def settle(self) -> list[str]:
         decided = self.decide()
@@ -163,6 +194,65 @@ def test_a_name_that_somebody_else_holds_is_refused(api: Api) -> None:
         server.settle()
     assert refused.value.status == 409
     assert api.get("/api/v1/namespaces/taken/services/taken")["spec"]["selector"] == {"app": "theirs"}
+
+
+def placed(api: Api, namespace: str, case: str = "gate-configmap") -> Server:
+    """Return a golden case that is applied, in a namespace of its own."""
+    server = Server(api, case, namespace)
+    server.settle()
+    return server
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"paused": True},
+        {"resolving": True},
+        {"draining": True},
+        {"pin": Pin(3, DIGEST)},
+        {"paused": True, "resolving": True, "pin": Pin(3, DIGEST), "replicas": 0},
+    ],
+)
+def test_each_turn_of_a_roll_out_is_kept_as_it_was_sent(api: Api, fields: dict[str, Any]) -> None:
+    server = placed(api, "turn-" + "-".join(fields))
+    for turn in (fields, {}, fields):  # there, back again, and once more
+        differences = server.apply(server.wanted(**turn))
+        assert set(differences.values()) == {None}, differences
+        live = server.api.get(server.path(Ref("Deployment", "digits")))["spec"]
+        assert live.get("paused", False) is turn.get("paused", False)
+
+
+def test_a_pause_by_hand_is_drift(api: Api) -> None:
+    server = placed(api, "paused-by-hand")
+    deployment = server.path(Ref("Deployment", "digits"))
+    api.patch(deployment, {"spec": {"paused": True}})
+    assert server.settle() == ["apply Deployment digits"]
+    assert "paused" not in api.get(deployment)["spec"]
+    assert actions(server.decide()) == []
+
+
+def test_a_pin_cannot_be_changed_and_never_takes_over_a_users_configmap(api: Api) -> None:
+    server = placed(api, "pins")
+    server.apply(server.wanted(pin=Pin(3, DIGEST)))
+    ref = Ref("ConfigMap", "digits-1")
+    with pytest.raises(ApiError, match="immutable"):
+        api.patch(server.path(ref), {"data": {"version": "4"}})
+    record = server.wanted().record
+    assert render.read_pin(server.observed().children, "digits", record) == Pin(3, DIGEST)
+
+    theirs = placed(api, "pins-of-users")
+    api.create(
+        "/api/v1/namespaces/pins-of-users/configmaps", {"metadata": {"name": "digits-1"}, "data": {"theirs": "1"}}
+    )
+    with pytest.raises(ApiError) as refused:
+        theirs.apply(theirs.wanted(pin=Pin(3, DIGEST)))
+    assert refused.value.status == 409
+    kept = api.get(theirs.path(ref))
+    assert (kept["data"], kept.get("immutable"), kept["metadata"].get("ownerReferences")) == (
+        {"theirs": "1"},
+        None,
+        None,
+    )
 
 
 def test_pods_are_admitted_under_the_restricted_standard(api: Api) -> None:
