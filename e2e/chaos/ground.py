@@ -26,6 +26,8 @@ from e2e.lib import archives
 from tests.integration.world import CRD, CRDS, GROUP, Operator, eventually
 
 OPERATOR_FLAGS = (f"--runtime-image={DROP_IN}",)
+NODES = 2
+"""The second one can be lost."""
 _number = count(1)
 
 
@@ -72,15 +74,15 @@ class Ground:
 
 def bring_up(name: str) -> None:
     """Start the cluster, or what is missing of it."""
-    _read("cluster", "up", f"--name={name}", *(["--install-packages"] if os.geteuid() == 0 else []))
+    run("cluster", "up", f"--name={name}", f"--nodes={NODES}", *(["--install-packages"] if os.geteuid() == 0 else []))
 
 
 def prepare(name: str, build: Path) -> None:
     """Make the cluster and bring into it what the tests need; what is there already is kept."""
     bring_up(name)
-    built = json.loads(_read("images.build", "--json"))
+    built = json.loads(run("images.build", "--json"))
     images = [str(image["archive"]) for image in built if image["name"] != "operator"]
-    _read("cluster", "load", f"--name={name}", *images)
+    run("cluster", "load", f"--name={name}", *images)
     ground = Ground(name)
     definition = yaml.safe_load(CRD.read_text())
     ground.api().apply(f"{CRDS}/{definition['metadata']['name']}", definition)
@@ -95,7 +97,8 @@ def _served(api: Api) -> bool:
         return False
 
 
-def _read(*words: str) -> str:
+def run(*words: str) -> str:
+    """Run a module of the repository; return what it printed."""
     done = subprocess.run([sys.executable, "-m", *words], cwd=ROOT, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
