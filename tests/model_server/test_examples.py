@@ -272,5 +272,5 @@ def test_every_example_is_decoded_as_it_was_sent(server: Server, xs: Any, shared
         context.features.feature["counts"].int64_list.value.extend(shared)
     request = protos.regression_pb2.RegressionRequest(model_spec={"name": "examples", "signature_name": "counts"})
     response = server.prediction.Regress(filled(request, messages, context), timeout=30)
-    expected = [float(sum(counts if counts else (shared or []))) for _, counts in xs]
+    expected = [float(sum(counts or (shared or []))) for _, counts in xs]
     assert numbers(response) == pytest.approx(expected, rel=1e-6)

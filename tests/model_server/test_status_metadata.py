@@ -133,11 +133,3 @@ def test_health_of_an_unknown_service_is_not_found(server: Server) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         health_pb2_grpc.HealthStub(server.channel).Check(health_pb2.HealthCheckRequest(service="x"), timeout=10)
     assert caught.value.code() == grpc.StatusCode.NOT_FOUND
-
-
-def test_reload_is_not_there_yet_and_says_so(server: Server) -> None:
-    request = server.models.HandleReloadConfigRequest
-    message = __import__("tensorflow_serving.apis.model_management_pb2", fromlist=["x"]).ReloadConfigRequest()
-    with pytest.raises(grpc.RpcError) as caught:
-        request(message, timeout=10)
-    assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED

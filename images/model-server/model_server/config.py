@@ -3,6 +3,8 @@
 Pure apart from reading the files that flags name. Every refusal is worded as the C++ server words it.
 """
 
+import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +13,11 @@ from model_server.errors import Code, ServingError, invalid_argument
 from model_server.options import Options, schedulable_cpus
 from model_server.protos import config_pb2, model_server_config_pb2
 
+#: The only model platform.
+TENSORFLOW = "tensorflow"
 DEFAULT_METRICS_PATH = "/monitoring/prometheus/metrics"
+_MODEL_TYPE_TENSORFLOW = 1
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +35,7 @@ class ModelConfig:
 
     name: str
     base_path: str
+    platform: str = TENSORFLOW
     policy: VersionPolicy = VersionPolicy()
     labels: dict[str, int] = field(default_factory=dict)
 
@@ -74,12 +81,19 @@ def models(options: Options) -> list[ModelConfig]:
     message = textproto.read(options.model_config_file, model_server_config_pb2.ModelServerConfig())
     if message.WhichOneof("config") == "custom_model_config":
         raise ServingError(Code.UNIMPLEMENTED, "custom_model_config is not supported by this server.")
-    listed = [_model(entry) for entry in message.model_config_list.config]
-    for model in listed:
-        if sum(other.name == model.name for other in listed) > 1:
-            raise invalid_argument(f"Illegal to list model {model.name} multiple times in config list")
-    _check_paths(listed)
-    return listed
+    return listed_models(message)
+
+
+def listed_models(message: Any) -> list[ModelConfig]:
+    """The models of a ModelServerConfig with a model_config_list, checked."""
+    entries = message.model_config_list.config
+    names: set[str] = set()
+    for entry in entries:
+        if entry.name in names:
+            raise invalid_argument(f"Illegal to list model {entry.name} multiple times in config list")
+        names.add(entry.name)
+    _check_paths(entries)
+    return [_model(entry) for entry in entries]
 
 
 def batching(options: Options) -> BatchingConfig | None:
@@ -143,7 +157,7 @@ def session_config(options: Options) -> bytes:
     return serialized
 
 
-def _check_paths(models: list[ModelConfig]) -> None:
+def _check_paths(models: Iterable[Any]) -> None:
     for model in models:
         if "://" not in model.base_path and not model.base_path.startswith("/"):
             raise invalid_argument(
@@ -152,12 +166,9 @@ def _check_paths(models: list[ModelConfig]) -> None:
 
 
 def _model(entry: Any) -> ModelConfig:
-    if not entry.model_platform and not entry.model_type:
-        raise invalid_argument(
-            "Illegal setting neither ModelServerConfig::model_type (deprecated) nor ModelServerConfig::model_platform."
-        )
-    if entry.model_platform and entry.model_platform != "tensorflow":
-        raise invalid_argument(f"Unrecognized platform type: {entry.model_platform}")
+    platform = _platform(entry)
+    if platform != TENSORFLOW:
+        raise invalid_argument(f"Model {entry.name} requests unsupported platform {platform}")
     choice = entry.model_version_policy.WhichOneof("policy_choice")
     policy = VersionPolicy()
     if choice == "latest":
@@ -166,7 +177,28 @@ def _model(entry: Any) -> ModelConfig:
         policy = VersionPolicy(everything=True)
     elif choice == "specific":
         policy = VersionPolicy(specific=tuple(entry.model_version_policy.specific.versions))
-    return ModelConfig(entry.name, entry.base_path, policy, dict(entry.version_labels))
+    return ModelConfig(entry.name, entry.base_path, platform, policy, dict(entry.version_labels))
+
+
+def _platform(entry: Any) -> str:
+    old: int = entry.model_type
+    platform: str = entry.model_platform
+    if old:
+        _log.warning("Deprecated ModelServerConfig::model_type field used. Prefer ModelServerConfig::model_platform.")
+        if platform:
+            raise invalid_argument(
+                "Illegal setting both ModelServerConfig::model_type (deprecated) and ModelServerConfig::model_platform, "
+                f"model name is {entry.name}"
+            )
+        if old != _MODEL_TYPE_TENSORFLOW:
+            raise invalid_argument(f"ModelServerConfig::model_type choice {old} not supported.")
+        return TENSORFLOW
+    if not platform:
+        raise invalid_argument(
+            "Illegal setting neither ModelServerConfig::model_type (deprecated) nor ModelServerConfig::model_platform, "
+            f"model name is {entry.name}"
+        )
+    return platform
 
 
 def _check_batching(config: BatchingConfig) -> None:

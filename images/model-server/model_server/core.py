@@ -12,6 +12,7 @@ from model_server.manager import Manager
 from model_server.metrics import Metrics
 from model_server.predict import Predictor
 from model_server.protos import model_pb2
+from model_server.reload import Reloader
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class Core:
     predictor: Predictor
     inference: Inference
     metrics: Metrics
+    reloader: Reloader
 
     def predict(self, request: Any, timeout_ms: int) -> Any:
         """Answer a gRPC PredictRequest, counted and timed; ServingError if it fails."""
@@ -65,6 +67,10 @@ class Core:
         spec = request.tasks[0].model_spec if request.tasks else model_pb2.ModelSpec()
         with self.manager.acquire(spec) as servable:
             return self.inference.multi_inference(servable, request, timeout_ms)
+
+    def reload(self, request: Any, timeout_ms: int) -> Any:
+        """Answer a ReloadConfigRequest."""
+        return self.reloader.handle(request, timeout_ms)
 
     def _counted(self, api: str, request: Any, action: Callable[[], Any]) -> Any:
         started = time.monotonic()

@@ -29,7 +29,7 @@ HELP = {
     "model_config_file_poll_wait_seconds": "Seconds between two readings of the model config file; 0 reads it once.",
     "model_name": "Name under which the model is served.",
     "model_base_path": "Directory of the model's numbered version directories.",
-    "num_load_threads": "Threads that load models.",
+    "num_load_threads": "Models that may load at the same time once the ports are open; 0: one.",
     "num_unload_threads": "Threads that unload models.",
     "max_num_load_retries": "How often a failed load is tried again.",
     "load_retry_interval_micros": "Microseconds between two tries; negative: none.",
@@ -67,9 +67,7 @@ HELP = {
 
 #: Flags that are parsed and then change nothing, with the reason that is logged when one is set.
 WITHOUT_EFFECT = {
-    "model_config_file_poll_wait_seconds": "the model config file is read once",
-    "num_load_threads": "each model has its own loading thread",
-    "num_unload_threads": "a version is unloaded on the polling thread",
+    "num_unload_threads": "each model unloads on its own thread",
     "flush_filesystem_caches": "file system caches are left to the kernel",
     "platform_config_file": "the TensorFlow platform with the flags' settings is used",
     "remove_unused_fields_from_bundle_metagraph": "only the signatures are ever kept",

@@ -130,10 +130,6 @@ def _timeout_ms(context: Any) -> int:
     return 0 if remaining is None or remaining > _FOREVER_SECONDS else max(int(remaining * 1000), 1)
 
 
-def _not_yet(context: Any, method: str) -> Any:
-    context.abort(grpc.StatusCode.UNIMPLEMENTED, f"{method} is not implemented by this server.")
-
-
 class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):  # type: ignore[misc]
     """tensorflow.serving.PredictionService; methods are named by the protocol."""
 
@@ -165,5 +161,5 @@ class _Models(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore[misc
     def GetModelStatus(self, request: Any, context: Any) -> Any:  # noqa: N802
         return _answer(context, lambda: self._core.model_status(request))
 
-    def HandleReloadConfigRequest(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
-        _not_yet(context, "HandleReloadConfigRequest")
+    def HandleReloadConfigRequest(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return _answer(context, lambda: self._core.reload(request, _timeout_ms(context)))

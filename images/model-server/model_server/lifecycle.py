@@ -24,11 +24,13 @@ from model_server.http_server import RestServer
 from model_server.inference import Inference
 from model_server.loader import Loader, LoaderSettings
 from model_server.log import set_up_logging
-from model_server.manager import LoadPolicy, Manager
+from model_server.manager import Manager
 from model_server.metrics import Metrics
 from model_server.options import Options
 from model_server.predict import Predictor
+from model_server.reload import Reloader
 from model_server.rest_api import RestApi
+from model_server.served import LoadPolicy
 from model_server.textproto import TextError
 from model_server.warmup import Replayer
 
@@ -142,8 +144,6 @@ def _start(options: Options) -> _Running:
         warmup_iterations=options.num_request_iterations_for_warmup,
     )
     metrics = Metrics()
-    for model in models:
-        metrics.know_model(model.name)
     predictor = Predictor(
         metrics,
         check_method_name=options.enable_signature_method_name_check,
@@ -156,9 +156,17 @@ def _start(options: Options) -> _Running:
         retry_interval_seconds=options.load_retry_interval_micros / 1e6,
         poll_seconds=options.file_system_poll_wait_seconds,
     )
-    manager = Manager(models, loader, policy, allow_early_labels=options.allow_version_labels_for_unavailable_models)
-    manager.start()
-    core = Core(manager, predictor, inference, metrics)
+    manager = Manager(
+        loader,
+        policy,
+        allow_early_labels=options.allow_version_labels_for_unavailable_models,
+        load_threads=options.num_load_threads,
+    )
+    reloader = Reloader(manager, metrics)
+    reloader.start(models)
+    if options.model_config_file and options.model_config_file_poll_wait_seconds > 0:
+        reloader.poll_file(options.model_config_file, options.model_config_file_poll_wait_seconds)
+    core = Core(manager, predictor, inference, metrics, reloader)
     grpc = GrpcServer(core, options)
     grpc.start()
     if options.port:

@@ -1,278 +1,243 @@
-"""Which versions of which models are served: initial load, polling, retries, states, and the way from a request to a version.
+"""The served models: initial load, polling for versions, changes of the configuration, and the way from a request to a version.
 
-One thread per model loads at start; afterwards one polling thread looks for new versions. A new version is loaded before an
-old one is taken away. States are kept for GetModelStatus, those of versions that are gone included.
+A configuration is applied as a whole or not at all. Nothing waits while a lock is held: `start` and `wait_available` only watch
+what the models' own threads do.
 """
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from enum import IntEnum
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from types import TracebackType
 from typing import Any
 
 from model_server import versions
 from model_server.config import ModelConfig
 from model_server.errors import Code, ServingError, invalid_argument
-from model_server.loader import Loader, describe
+from model_server.options import schedulable_cpus
 from model_server.servable import Servable
-from model_server.versions import VersionDirectory
+from model_server.served import LoadPolicy, Outcome, ServedModel, VersionLoader, VersionState, Workshop
+from model_server.slots import Slots
 
+#: Loads at the same time before the ports are open, per CPU; as in the C++ server.
+_INITIAL_LOADS_PER_CPU = 4
+_Labels = Mapping[str, Mapping[str, int]]
 _log = logging.getLogger(__name__)
-
-
-class State(IntEnum):
-    """States of a version, with the numbers of ModelVersionStatus.State."""
-
-    START = 10
-    LOADING = 20
-    AVAILABLE = 30
-    UNLOADING = 40
-    END = 50
-
-
-@dataclass(frozen=True, slots=True)
-class VersionState:
-    """What is known of one version; `error` is why it ended, if it failed."""
-
-    version: int
-    state: State
-    error: ServingError | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LoadPolicy:
-    """Retries after a first failure, the pause between them, and the seconds between two polls (0: poll once)."""
-
-    max_retries: int
-    retry_interval_seconds: float
-    poll_seconds: int
-
-
-class _Model:
-    """One configured model. Its fields belong to the manager's lock."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        self.config = config
-        self.states: dict[int, VersionState] = {}
-        self.loaded: dict[int, Servable] = {}
-        self.labels: dict[str, int] = {}
-        self.latest: Servable | None = None
-
-    def set_state(self, version: int, state: State, error: ServingError | None = None) -> None:
-        self.states[version] = VersionState(version, state, error)
-
-    def refresh_latest(self) -> None:
-        self.latest = self.loaded[max(self.loaded)] if self.loaded else None
 
 
 class Manager:
     """Owns the models. `start` returns when every model can be asked."""
 
     def __init__(
-        self, models: Sequence[ModelConfig], loader: Loader, policy: LoadPolicy, *, allow_early_labels: bool
+        self, loader: VersionLoader, policy: LoadPolicy, *, allow_early_labels: bool, load_threads: int = 0
     ) -> None:
-        self._models = {config.name: _Model(config) for config in models}
-        self._loader, self._policy = loader, policy
-        self._allow_early_labels = allow_early_labels
-        self._lock = threading.Lock()
-        self._stop = threading.Event()
+        self._policy, self._allow_early_labels, self._load_threads = policy, allow_early_labels, load_threads
+        self._slots = Slots(_INITIAL_LOADS_PER_CPU * schedulable_cpus())
+        self._workshop = Workshop(loader, policy, self._slots)
+        self._models: dict[str, ServedModel] = {}
+        self._configs: dict[str, ModelConfig] = {}
+        self._labels: _Labels = {}
+        self._configuring = threading.Lock()
 
-    def start(self) -> None:
+    def start(self, models: Sequence[ModelConfig]) -> None:
         """Load every model's versions. ServingError (UNKNOWN) that names each version that failed, if a model has none."""
-        self._check_labels()
-        failed: dict[str, list[VersionState]] = {}
-        threads = [
-            threading.Thread(target=self._load_first, args=(model, failed), name=f"load-{name}", daemon=True)
-            for name, model in self._models.items()
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        if self._stop.is_set():
-            raise ServingError(Code.CANCELLED, "stopped while loading")
-        if failed:
-            raise _not_available(failed)
-        for model in self._models.values():
-            model.labels = dict(model.config.labels)
+        self.apply(models)
         if self._policy.poll_seconds > 0:
             threading.Thread(target=self._poll_forever, name="poll", daemon=True).start()
+        with self._workshop.changed:
+            self._workshop.changed.wait_for(lambda: self._workshop.stopped.is_set() or self._started())
+        if self._workshop.stopped.is_set():
+            raise ServingError(Code.CANCELLED, "stopped while loading")
+        self._slots.resize(max(self._load_threads, 1))
+        unavailable = self._unavailable(self._configs, all_versions=True)
+        if unavailable:
+            raise _not_available(unavailable, "servable(s)")
+
+    @property
+    def stopped(self) -> threading.Event:
+        """Set once `stop` was called."""
+        return self._workshop.stopped
 
     def stop(self) -> None:
         """Stop waiting and polling; loaded versions stay."""
-        self._stop.set()
+        self._workshop.stopped.set()
+        with self._workshop.changed:
+            self._workshop.changed.notify_all()
 
-    @contextmanager
-    def acquire(self, spec: Any) -> Iterator[Servable]:
+    def apply(self, models: Sequence[ModelConfig]) -> list[str]:
+        """Serve exactly these models from now on; the names of those that are new. ServingError, and no change, if refused."""
+        with self._configuring:
+            self._check_platforms(models)
+            labels = self._checked_labels(models)
+            before, self._configs = self._configs, {config.name: config for config in models}
+            touched = [self._configured(config) for config in models if before.get(config.name) != config]
+            for name in before.keys() - self._configs.keys():
+                self._remove(self._models[name])
+            self._labels = labels
+        for model in touched:
+            self.look(model)
+        return [config.name for config in models if config.name not in before]
+
+    def wait_available(self, names: Collection[str], timeout_seconds: float | None) -> None:
+        """Wait until each of the models has a version, has failed, or has nothing to load; ServingError unless all have one."""
+
+        def pending() -> bool:
+            known = (self._models[name] for name in names if name in self._configs)
+            return any(model.outcome(all_versions=False) is Outcome.PENDING for model in known)
+
+        with self._workshop.changed:
+            done = self._workshop.changed.wait_for(
+                lambda: self._workshop.stopped.is_set() or not pending(), timeout_seconds
+            )
+        if not done:
+            raise ServingError(Code.DEADLINE_EXCEEDED, "The new models are still being loaded.")
+        unavailable = self._unavailable(names, all_versions=False)
+        if unavailable:
+            raise _not_available(unavailable, "model(s)")
+
+    def acquire(self, spec: Any) -> AbstractContextManager[Servable]:
         """The version that a ModelSpec means (number, label, or the highest one loaded), kept loaded inside the block."""
-        servable = self._find(spec)
+        return _Lease(self._find(spec))
+
+    def states(self, name: str) -> list[VersionState]:
+        """States of all versions of a model, highest version first; empty if the model was never configured."""
+        model = self._models.get(name)
+        return model.states()[::-1] if model else []
+
+    def look(self, model: ServedModel) -> None:
+        """Look at a model's base path and say what should be loaded. Never raises."""
+        config = model.config
         try:
-            yield servable
-        finally:
-            servable.release()
+            wanted = versions.find(config)
+            nothing = None if wanted else ServingError(Code.NOT_FOUND, versions.none_found(config))
+            if nothing:
+                _log.warning("%s", nothing.message)
+            model.aspire(wanted, config, nothing)
+        except ServingError as error:
+            _log.error("FileSystemStoragePathSource encountered a filesystem access error: %s", error.message)
+            model.fail_to_look(config, error)
+        except Exception as error:  # noqa: BLE001 - logged; polling must go on
+            _log.exception("looking for versions failed")
+            model.fail_to_look(config, ServingError(Code.INTERNAL, f"{type(error).__name__}: {error}"))
 
     def _find(self, spec: Any) -> Servable:
         name: str = spec.name
         if not name:
             raise invalid_argument("ModelSpec has no name specified.")
         choice = spec.WhichOneof("version_choice")
-        with self._lock:
-            model = self._models.get(name)
-            if choice is None:
-                servable, asked = model.latest if model else None, f"Latest({name})"
-            else:
-                version = spec.version.value if choice == "version" else _labelled(model, spec.version_label)
-                servable, asked = model.loaded.get(version) if model else None, f"Specific({name}, {version})"
-            if servable is not None:
-                servable.retain()
+        version: int | None = None
+        if choice is not None:
+            version = spec.version.value if choice == "version" else self._labelled(name, spec.version_label)
+        model = self._models.get(name)
+        while model is not None:
+            servable = model.latest if version is None else model.loaded.get(version)
+            if servable is None:
+                break
+            if servable.retain():
                 return servable
+        asked = f"Latest({name})" if version is None else f"Specific({name}, {version})"
         raise ServingError(Code.NOT_FOUND, f"Servable not found for request: {asked}")
 
-    def states(self, name: str) -> list[VersionState]:
-        """States of all versions of a model, highest version first; empty if the model is unknown."""
-        with self._lock:
-            model = self._models.get(name)
-            found = list(model.states.values()) if model else []
-        return sorted(found, key=lambda item: -item.version)
+    def _labelled(self, name: str, label: str) -> int:
+        version = self._labels.get(name, {}).get(label)
+        if version is None:
+            raise invalid_argument(f"Unrecognized servable version label: {label}")
+        return version
 
-    def _check_labels(self) -> None:
-        for model in self._models.values():
-            for version in model.config.labels.values():
-                if not self._allow_early_labels:
+    def _check_platforms(self, models: Iterable[ModelConfig]) -> None:
+        for config in models:
+            old = self._configs.get(config.name)
+            if old is not None and old.platform != config.platform:
+                raise invalid_argument(
+                    f"Illegal to change a model's platform. For model {config.name} platform was {old.platform} "
+                    f"and new platform requested is {config.platform}"
+                )
+
+    def _checked_labels(self, models: Iterable[ModelConfig]) -> _Labels:
+        """All labels, if each may be assigned: to a version that can be asked, or early, where that is allowed and no move."""
+        for config in models:
+            model = self._models.get(config.name)
+            for label, version in config.labels.items():
+                moved = self._labels.get(config.name, {}).get(label, version) != version
+                available = model is not None and version in model.loaded
+                if not available and (moved or not self._allow_early_labels):
                     raise ServingError(
                         Code.FAILED_PRECONDITION,
-                        f"Request to assign label to version {version} of model {model.config.name}, "
+                        f"Request to assign label to version {version} of model {config.name}, "
                         "which is not currently available for inference",
                     )
+        return {config.name: dict(config.labels) for config in models}
 
-    def _load_first(self, model: _Model, failed: dict[str, list[VersionState]]) -> None:
-        name = model.config.name
-        try:
-            wanted = self._await_versions(model)
-        except Exception as error:  # noqa: BLE001 - this thread has nobody else to tell
-            failed[name] = [VersionState(-1, State.END, describe(error))]
-            return
-        for directory in reversed(wanted):
-            self._load(model, directory)
-        with self._lock:
-            if not model.loaded:
-                failed[name] = sorted(model.states.values(), key=lambda item: item.version)
+    def _configured(self, config: ModelConfig) -> ServedModel:
+        _log.info(" (Re-)adding model: %s", config.name)
+        model = self._models.get(config.name)
+        if model is None:
+            model = ServedModel(config, self._workshop)
+            self._models = {**self._models, config.name: model}
+        else:
+            model.configure(config)
+        return model
 
-    def _await_versions(self, model: _Model) -> list[VersionDirectory]:
-        """Versions to load. Waits for the first one while polling is on; without polling nothing can appear any more."""
-        while True:
-            missing: ServingError | None = None
-            try:
-                wanted = versions.find(model.config)
-            except ServingError as error:
-                wanted, missing = [], error
-            if wanted:
-                return wanted
-            reason = missing or ServingError(Code.NOT_FOUND, _no_versions(model.config))
-            if self._policy.poll_seconds == 0:
-                raise reason
-            if missing:
-                _log.error("FileSystemStoragePathSource encountered a filesystem access error: %s", missing.message)
-            else:
-                _log.warning("%s", reason.message)
-            if self._stop.wait(self._policy.poll_seconds if self._policy.poll_seconds > 0 else None):
-                return []
+    def _remove(self, model: ServedModel) -> None:
+        # A configuration of its own, so that a look that is under way counts no more.
+        gone = ModelConfig(model.config.name, model.config.base_path)
+        model.configure(gone)
+        model.aspire((), gone)
 
-    def _load(self, model: _Model, directory: VersionDirectory) -> None:
-        name, version = model.config.name, directory.version
-        servable: Servable | None = None
-        error: ServingError | None = None
-        with self._lock:
-            model.set_state(version, State.LOADING)
-        for attempt in range(self._policy.max_retries + 1):
-            if attempt and (self._stop.wait(max(self._policy.retry_interval_seconds, 0)) or self._stop.is_set()):
-                break
-            if attempt:
-                _log.info("Retrying of loading servable: {name: %s version: %d} retry: %d", name, version, attempt)
-            try:
-                servable, error = self._loader.load(name, version, directory.path), None
-                break
-            except Exception as problem:  # noqa: BLE001 - any failure of a load becomes the version's state
-                error = describe(problem)
-                _log.error("Loading servable: {name: %s version: %d} failed: %s", name, version, error)
-        with self._lock:
-            if servable is None:
-                model.set_state(version, State.END, error)
-                return
-            model.loaded[version] = servable
-            model.refresh_latest()
-            model.set_state(version, State.AVAILABLE)
-        _log.info("Successfully loaded servable version {name: %s version: %d}", name, version)
+    def _started(self) -> bool:
+        outcomes = {self._models[name].outcome(all_versions=True) for name in self._configs}
+        if Outcome.PENDING in outcomes:
+            return False
+        # Something may still appear, unless the start has failed already or nobody will look again.
+        return Outcome.NOTHING not in outcomes or Outcome.FAILED in outcomes or self._policy.poll_seconds == 0
+
+    def _unavailable(self, names: Iterable[str], *, all_versions: bool) -> dict[str, ServedModel | None]:
+        with self._workshop.changed:
+            return {
+                name: self._models[name] if name in self._configs else None
+                for name in sorted(names)
+                if name not in self._configs
+                or self._models[name].outcome(all_versions=all_versions) is not Outcome.AVAILABLE
+            }
 
     def _poll_forever(self) -> None:
-        while not self._stop.wait(self._policy.poll_seconds):
-            for model in self._models.values():
-                self._poll_guarded(model)
-
-    def _poll_guarded(self, model: _Model) -> None:
-        try:
-            self._poll(model)
-        except ServingError as error:
-            _log.error("FileSystemStoragePathSource encountered a filesystem access error: %s", error.message)
-        except Exception:  # noqa: BLE001 - logged; polling must go on
-            _log.exception("polling for new versions failed")
-
-    def _poll(self, model: _Model) -> None:
-        """Load versions that are new, then take away those that are no longer wanted."""
-        wanted = versions.find(model.config)
-        if not wanted:
-            _log.warning("%s", _no_versions(model.config))
-        with self._lock:
-            known = {version for version, state in model.states.items() if state.state != State.END or state.error}
-        for directory in reversed(wanted):
-            if directory.version not in known:
-                self._load(model, directory)
-        numbers = {directory.version for directory in wanted}
-        with self._lock:
-            for version in [v for v, s in model.states.items() if v not in numbers and s.error]:
-                # Out of the wanted set and back again means: try once more.
-                model.set_state(version, State.END)
-            gone = [version for version in model.loaded if version not in numbers]
-            if numbers and not numbers & set(model.loaded):
-                # None of the wanted ones could be loaded: what is there goes on serving.
-                gone = []
-        for version in gone:
-            self._unload(model, version)
-
-    def _unload(self, model: _Model, version: int) -> None:
-        with self._lock:
-            servable = model.loaded.pop(version)
-            model.refresh_latest()
-            model.set_state(version, State.UNLOADING)
-        servable.close()
-        with self._lock:
-            model.set_state(version, State.END)
-        _log.info("Done unloading servable version {name: %s version: %d}", model.config.name, version)
+        while not self._workshop.stopped.wait(self._policy.poll_seconds):
+            started = time.monotonic()
+            for name in self._configs:
+                self.look(self._models[name])
+            if (spent := time.monotonic() - started) > self._policy.poll_seconds:
+                _log.warning("looking for versions took %.1f s", spent)
 
 
-def _labelled(model: _Model | None, label: str) -> int:
-    if model is None or label not in model.labels:
-        raise invalid_argument(f"Unrecognized servable version label: {label}")
-    return model.labels[label]
+class _Lease:
+    """A version that is kept loaded while the block runs."""
+
+    __slots__ = ("_servable",)
+
+    def __init__(self, servable: Servable) -> None:
+        self._servable = servable
+
+    def __enter__(self) -> Servable:
+        return self._servable
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._servable.release()
 
 
-def _no_versions(config: ModelConfig) -> str:
-    return (
-        f"No versions of servable {config.name} found under base path {config.base_path}. "
-        "Did you forget to name your leaf directory as a number (eg. '/1/')?"
-    )
-
-
-def _not_available(failed: dict[str, list[VersionState]]) -> ServingError:
+def _not_available(models: Mapping[str, ServedModel | None], noun: str) -> ServingError:
     """One status for all models without a version, worded as the C++ server words it."""
-    states = [(name, state) for name in sorted(failed) for state in failed[name]]
-    if len(states) == 1 and states[0][1].version < 0 and states[0][1].error:
-        return states[0][1].error
-    parts = []
-    for name, state in states:
-        reason = f" due to error: {state.error}" if state.error else ""
-        version = f" version: {state.version}" if state.version >= 0 else ""
-        parts.append(f"{{{{name: {name}{version}}}{reason}}}, ")
-    return ServingError(Code.UNKNOWN, f"{len(states)} servable(s) did not become available: {{{''.join(parts)}}}")
+    parts: list[str] = []
+    reasons: list[ServingError] = []
+    for name, model in models.items():
+        failed = [state for state in model.states() if state.error] if model else []
+        if not failed:
+            problem = (model.problem if model else None) or ServingError(Code.ABORTED, "it was removed meanwhile")
+            reasons.append(problem)
+            parts.append(f"{{{{name: {name}}} due to error: {problem}}}, ")
+        parts += [f"{{{{name: {name} version: {state.version}}} due to error: {state.error}}}, " for state in failed]
+    if len(parts) == len(reasons) == 1 and noun == "servable(s)":
+        return reasons[0]
+    return ServingError(Code.UNKNOWN, f"{len(parts)} {noun} did not become available: {{{''.join(parts)}}}")

@@ -44,6 +44,11 @@ class Counter:
         with self._lock:
             self._values[labels] = self._values.get(labels, 0) + amount
 
+    def total(self) -> int:
+        """The sum over all series."""
+        with self._lock:
+            return sum(self._values.values())
+
     def lines(self) -> list[str]:
         """The family as text lines, in the order in which its series appeared."""
         with self._lock:
@@ -127,6 +132,10 @@ class Metrics:
     def request(self, model: str, status: str) -> None:
         """Count one finished request with its status name."""
         self.request_count.add(self.model_label(model), status)
+
+    def total(self, name: str) -> int:
+        """The sum over all series of the counter `/tensorflow/…`; 0 if there is no such counter."""
+        return sum(item.total() for item in vars(self).values() if isinstance(item, Counter) and item.name == name)
 
     def examples(self, model: str, count: int) -> None:
         """Count the examples of one MultiInference request."""

@@ -52,6 +52,7 @@ with _package_without_import():
     get_model_metadata_pb2 = _load("tensorflow_serving.apis.get_model_metadata_pb2")
     get_model_status_pb2 = _load("tensorflow_serving.apis.get_model_status_pb2")
     inference_pb2 = _load("tensorflow_serving.apis.inference_pb2")
+    model_management_pb2 = _load("tensorflow_serving.apis.model_management_pb2")
     model_pb2 = _load("tensorflow_serving.apis.model_pb2")
     model_service_pb2_grpc = _load("tensorflow_serving.apis.model_service_pb2_grpc")
     predict_pb2 = _load("tensorflow_serving.apis.predict_pb2")

@@ -27,12 +27,16 @@ class Servable:
         self.signatures = signatures
         self._runner = runner
         self._users = 0
+        self._closing = False
         self._idle = threading.Condition()
 
-    def retain(self) -> None:
-        """Keep the version loaded until `release`."""
+    def retain(self) -> bool:
+        """Keep the version loaded until `release`; False if it is being unloaded already."""
         with self._idle:
+            if self._closing:
+                return False
             self._users += 1
+            return True
 
     def release(self) -> None:
         """Undo one `retain`."""
@@ -48,5 +52,6 @@ class Servable:
     def close(self) -> None:
         """Wait for the last user, then free the model."""
         with self._idle:
+            self._closing = True
             self._idle.wait_for(lambda: not self._users)
         self._runner.close()

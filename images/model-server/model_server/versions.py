@@ -50,6 +50,14 @@ def wanted(policy: VersionPolicy, present: set[int]) -> set[int]:
     return set(sorted(present)[-policy.latest :])
 
 
+def none_found(model: ModelConfig) -> str:
+    """What is said of a base path without a version directory."""
+    return (
+        f"No versions of servable {model.name} found under base path {model.base_path}. "
+        "Did you forget to name your leaf directory as a number (eg. '/1/')?"
+    )
+
+
 def _no_base_path(model: ModelConfig, error: OSError) -> ServingError:
     status = "NOT_FOUND" if isinstance(error, FileNotFoundError) else "FAILED_PRECONDITION"
     return invalid_argument(

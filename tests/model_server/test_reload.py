@@ -1,0 +1,368 @@
+"""Changing the configuration while serving: by HandleReloadConfigRequest, and by the model config file that is polled."""
+
+import contextlib
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf import text_format
+
+from model_server import protos
+from tests.model_server.harness import Server, serving
+from tests.model_server.test_start import eventually, failed_start
+from tests.model_server.test_status_metadata import status_request
+
+FAST = ("--file_system_poll_wait_seconds=1", "--max_num_load_retries=0")
+CODES = grpc.StatusCode
+
+
+@pytest.fixture
+def base(tmp_path: Path, models: Path) -> Path:
+    """A directory with models a and b, one version each; a slope of 0.5 and an offset of 2."""
+    for name in ("a", "b"):
+        shutil.copytree(models / "half", tmp_path / "models" / name)
+    return tmp_path / "models"
+
+
+def add_version(model: Path, number: int) -> None:
+    shutil.copytree(model / "1", model / ".new")
+    (model / ".new").rename(model / str(number))
+
+
+def entry(base: Path, name: str, more: str = "", platform: str = "tensorflow") -> str:
+    return f'config {{ name: "{name}" base_path: "{base / name}" model_platform: "{platform}" {more} }}'
+
+
+def listed(*entries: str) -> str:
+    return "model_config_list { " + " ".join(entries) + " }"
+
+
+def reload_request(text: str, *metrics: str) -> Any:
+    request = protos.model_management_pb2.ReloadConfigRequest(metric_names=metrics)
+    text_format.Parse(text, request.config)
+    return request
+
+
+def reload(server: Server, *entries: str, metrics: tuple[str, ...] = (), timeout: float | None = 60) -> Any:
+    return server.models.HandleReloadConfigRequest(reload_request(listed(*entries), *metrics), timeout=timeout)
+
+
+def refused(server: Server, text: str) -> tuple[grpc.StatusCode, str]:
+    with pytest.raises(grpc.RpcError) as caught:
+        server.models.HandleReloadConfigRequest(reload_request(text), timeout=60)
+    return caught.value.code(), caught.value.details()
+
+
+def answers(server: Server, model: str, **spec: Any) -> bool:
+    with contextlib.suppress(grpc.RpcError):
+        return list(server.predict(model, {"x": [[2.0]]}, **spec).outputs["y"].float_val) == [3.0]
+    return False
+
+
+def states(server: Server, model: str) -> dict[int, int]:
+    answer = server.models.GetModelStatus(status_request(model), timeout=10)
+    return {item.version: item.state for item in answer.model_version_status}
+
+
+@pytest.fixture
+def served(base: Path, tmp_path: Path) -> Iterator[Server]:
+    """A server of model a, from a config file."""
+    file = tmp_path / "models.pbtxt"
+    file.write_text(listed(entry(base, "a")))
+    with serving(tmp_path / "log", f"--model_config_file={file}", *FAST) as server:
+        yield server
+
+
+def test_a_new_model_can_be_asked_when_the_call_returns(served: Server, base: Path) -> None:
+    name = "/tensorflow/cc/saved_model/load_attempt_count"
+    response = reload(served, entry(base, "a"), entry(base, "b"), metrics=(name, "/no/such/metric", name))
+    assert (response.status.error_code, response.status.error_message) == (0, "")
+    assert [(m.name, m.int64_value_increase) for m in response.metric] == [(name, 1), ("/no/such/metric", 0)]
+    assert answers(served, "a")
+    assert answers(served, "b")
+
+
+def test_a_model_that_is_not_listed_any_more_goes_and_may_come_back(served: Server, base: Path) -> None:
+    reload(served, entry(base, "b"))
+    eventually(lambda: states(served, "a") == {1: 50})
+    with pytest.raises(grpc.RpcError) as caught:
+        served.predict("a", {"x": [[2.0]]})
+    assert caught.value.details() == "Servable not found for request: Latest(a)"
+    reload(served, entry(base, "a"))
+    assert states(served, "a") == {1: 30}
+    assert answers(served, "a")
+
+
+def test_all_models_may_go(served: Server) -> None:
+    reload(served)
+    eventually(lambda: states(served, "a") == {1: 50})
+
+
+def test_a_policy_may_change(served: Server, base: Path) -> None:
+    add_version(base / "a", 2)
+    eventually(lambda: states(served, "a") == {2: 30, 1: 50})
+    reload(served, entry(base, "a", "model_version_policy { all {} }"))
+    eventually(lambda: states(served, "a") == {2: 30, 1: 30})
+    reload(served, entry(base, "a", "model_version_policy { specific { versions: 1 } }"))
+    eventually(lambda: states(served, "a") == {2: 50, 1: 30})
+
+
+def test_wanting_only_what_is_not_there_unloads(served: Server, base: Path) -> None:
+    reload(served, entry(base, "a", "model_version_policy { specific { versions: 7 } }"))
+    # No wanted version is there at all, so the loaded one goes, as in the C++ server.
+    eventually(lambda: states(served, "a") == {1: 50})
+
+
+def test_a_broken_version_keeps_the_old_one(served: Server, base: Path) -> None:
+    add_version(base / "a", 2)
+    eventually(lambda: states(served, "a") == {2: 30, 1: 50})
+    (base / "a" / "3").mkdir()
+    eventually(lambda: states(served, "a").get(3) == 50)
+    assert states(served, "a") == {3: 50, 2: 30, 1: 50}
+    status = served.models.GetModelStatus(status_request("a"), timeout=10).model_version_status[0].status
+    assert status.error_code == 5
+    assert "Could not find SavedModel .pb or .pbtxt" in status.error_message
+    # It is not tried again as long as it stays wanted, even if it is whole by now.
+    shutil.copytree(base / "a" / "2", base / "a" / "3", dirs_exist_ok=True)
+    add_version(base / "b", 2)
+    reload(served, entry(base, "a"), entry(base, "b"))
+    assert states(served, "a")[3] == 50
+    # Unwanted and wanted again, it is.
+    reload(served, entry(base, "a", "model_version_policy { specific { versions: 2 } }"), entry(base, "b"))
+    reload(served, entry(base, "a", "model_version_policy { specific { versions: 3 } }"), entry(base, "b"))
+    eventually(lambda: states(served, "a") == {3: 30, 2: 50, 1: 50})
+
+
+def test_deleted_directories_unload_down_to_nothing(served: Server, base: Path) -> None:
+    (base / "a" / "1").rename(base / "kept")
+    eventually(lambda: states(served, "a") == {1: 50})
+    (base / "kept").rename(base / "a" / "1")
+    eventually(lambda: states(served, "a") == {1: 30})
+    # A base path that is gone is a fault of the storage, and changes nothing.
+    (base / "a").rename(base / "moved")
+    eventually(lambda: "Could not find base path" in served.output())
+    assert answers(served, "a")
+
+
+def test_a_new_model_that_fails_is_named_and_the_rest_is_served(served: Server, base: Path) -> None:
+    (base / "broken" / "1").mkdir(parents=True)
+    code, details = refused(served, listed(entry(base, "b"), entry(base, "broken")))
+    assert code == CODES.UNKNOWN
+    assert details.startswith(
+        "1 model(s) did not become available: {{{name: broken version: 1} due to error: NOT_FOUND: Could not find Saved"
+    )
+    assert answers(served, "b")
+    assert not answers(served, "a")
+
+
+def test_a_path_that_is_missing_hangs_nothing(served: Server, base: Path) -> None:
+    started = time.monotonic()
+    code, details = refused(served, listed(entry(base, "a"), entry(base, "later")))
+    assert time.monotonic() - started < 20
+    assert code == CODES.UNKNOWN
+    assert "due to error: INVALID_ARGUMENT: Could not find base path" in details
+    # The next change is not held up, and the model comes when its path does.
+    reload(served, entry(base, "a"), entry(base, "b"), entry(base, "later"))
+    shutil.copytree(base / "a", base / "late")
+    (base / "late").rename(base / "later")
+    eventually(lambda: answers(served, "later"))
+
+
+def test_a_call_ends_with_its_deadline_and_the_load_goes_on(base: Path, tmp_path: Path) -> None:
+    file = tmp_path / "models.pbtxt"
+    file.write_text(listed(entry(base, "a")))
+    graph = base / "b" / "1" / "saved_model.pb"
+    graph.rename(base / "graph")
+    arguments = ("--max_num_load_retries=100", "--load_retry_interval_micros=500000")
+    with serving(tmp_path / "log", f"--model_config_file={file}", *arguments) as server:
+        with pytest.raises(grpc.RpcError) as caught:
+            reload(server, entry(base, "a"), entry(base, "b"), timeout=1)
+        assert caught.value.code() == CODES.DEADLINE_EXCEEDED
+        # While b is tried again and again, a takes a new version and the configuration another change.
+        add_version(base / "a", 2)
+        eventually(lambda: states(server, "a") == {2: 30, 1: 50})
+        reload(server, entry(base, "a", "model_version_policy { all {} }"), entry(base, "b"))
+        eventually(lambda: states(server, "a") == {2: 30, 1: 30})
+        (base / "graph").rename(graph)
+        eventually(lambda: answers(server, "b"))
+
+
+def test_removing_a_model_ends_its_retries(base: Path, tmp_path: Path) -> None:
+    file = tmp_path / "models.pbtxt"
+    file.write_text(listed(entry(base, "a")))
+    (base / "b" / "1" / "saved_model.pb").unlink()
+    arguments = ("--max_num_load_retries=100", "--load_retry_interval_micros=60000000")
+    with serving(tmp_path / "log", f"--model_config_file={file}", *arguments) as server:
+        waiting: list[str] = []
+
+        def wait() -> None:
+            waiting.append(refused(server, listed(entry(base, "a"), entry(base, "b")))[1])
+
+        thread = threading.Thread(target=wait)
+        thread.start()
+        eventually(lambda: states_or_none(server, "b") == {1: 20})
+        reload(server, entry(base, "a"))
+        thread.join(timeout=30)
+        assert waiting == [
+            "1 model(s) did not become available: {{{name: b} due to error: ABORTED: it was removed meanwhile}, }"
+        ]
+        eventually(lambda: states(server, "b") == {1: 50})
+
+
+def states_or_none(server: Server, model: str) -> dict[int, int] | None:
+    with contextlib.suppress(grpc.RpcError):
+        return states(server, model)
+    return None
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "words"),
+    [
+        ("", CODES.INVALID_ARGUMENT, "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConf"),
+        ("custom_model_config { }", CODES.INVALID_ARGUMENT, "ServerModelConfig type not supported by HandleReloadConf"),
+        (('model_config_list { config { name: "a" base_path: "/x" model_platform: "tensorflow" } '
+         'config { name: "a" base_path: "/y" model_platform: "tensorflow" } }'),
+         CODES.INVALID_ARGUMENT, "Illegal to list model a multiple times in config list"),
+        ('model_config_list { config { name: "b" base_path: "x" model_platform: "tensorflow" } }',
+         CODES.INVALID_ARGUMENT, "Expected model b to have an absolute path or URI; got base_path()=x"),
+        ('model_config_list { config { name: "b" base_path: "/x" } }', CODES.INVALID_ARGUMENT,
+         ("Illegal setting neither ModelServerConfig::model_type (deprecated) nor ModelServerConfig::model_platform, "
+         "model name is b")),
+        ('model_config_list { config { name: "b" base_path: "/x" model_platform: "tensorflow" model_type: TENSORFLOW } }',
+         CODES.INVALID_ARGUMENT, ("Illegal setting both ModelServerConfig::model_type (deprecated) and "
+         "ModelServerConfig::model_platform, model name is b")),
+        ('model_config_list { config { name: "b" base_path: "/x" model_type: OTHER } }',
+         CODES.INVALID_ARGUMENT, "ModelServerConfig::model_type choice 2 not supported."),
+        ('model_config_list { config { name: "b" base_path: "/x" model_platform: "torch" } }',
+         CODES.INVALID_ARGUMENT, "Model b requests unsupported platform torch"),
+    ],
+)  # fmt: skip
+def test_a_bad_configuration_changes_nothing(served: Server, text: str, code: Any, words: str) -> None:
+    found, details = refused(served, text)
+    assert (found, details[: len(words)]) == (code, words)
+    assert answers(served, "a")
+    assert "ReloadConfig failed: " in served.output()
+
+
+def test_labels(served: Server, base: Path) -> None:
+    def label(name: str, version: int) -> str:
+        return f'version_labels {{ key: "{name}" value: {version} }}'
+
+    both = "model_version_policy { all {} }"
+    reload(served, entry(base, "a", label("stable", 1)))
+    assert answers(served, "a", label="stable")
+    # To a version that is not available: the whole change is refused, the new model included.
+    code, details = refused(served, listed(entry(base, "a", label("stable", 2)), entry(base, "b")))
+    assert (code, details) == (
+        CODES.FAILED_PRECONDITION,
+        "Request to assign label to version 2 of model a, which is not currently available for inference",
+    )
+    assert answers(served, "a", label="stable")
+    assert states_or_none(served, "b") is None
+    # In two steps it works: the version first, then the label.
+    add_version(base / "a", 2)
+    reload(served, entry(base, "a", both + label("stable", 1)))
+    eventually(lambda: states(served, "a") == {2: 30, 1: 30})
+    reload(served, entry(base, "a", both + label("stable", 2) + label("old", 1)))
+    assert served.predict("a", {"x": [[2.0]]}, label="stable").model_spec.version.value == 2
+    assert served.predict("a", {"x": [[2.0]]}, label="old").model_spec.version.value == 1
+    # A label that is not listed any more is gone.
+    reload(served, entry(base, "a", both + label("stable", 2)))
+    with pytest.raises(grpc.RpcError) as caught:
+        served.predict("a", {"x": [[2.0]]}, label="old")
+    assert caught.value.details() == "Unrecognized servable version label: old"
+
+
+def test_early_labels_may_be_new_but_not_moved(base: Path, tmp_path: Path) -> None:
+    file = tmp_path / "models.pbtxt"
+    file.write_text(listed(entry(base, "a", 'version_labels { key: "stable" value: 1 }')))
+    assert failed_start(f"--model_config_file={file}").startswith(
+        "FAILED_PRECONDITION: Request to assign label to version 1 of model a"
+    )
+    early = "--allow_version_labels_for_unavailable_models"
+    with serving(tmp_path / "log", f"--model_config_file={file}", early, *FAST) as server:
+        assert answers(server, "a", label="stable")
+        canary = 'version_labels { key: "canary" value: 9 }'
+        reload(server, entry(base, "a", 'version_labels { key: "stable" value: 1 } ' + canary))
+        with pytest.raises(grpc.RpcError) as caught:
+            server.predict("a", {"x": [[2.0]]}, label="canary")
+        assert caught.value.details() == "Servable not found for request: Specific(a, 9)"
+        moved = listed(entry(base, "a", 'version_labels { key: "stable" value: 9 } ' + canary))
+        assert refused(server, moved)[0] == CODES.FAILED_PRECONDITION
+        assert answers(server, "a", label="stable")
+
+
+def test_the_file_is_read_again(base: Path, tmp_path: Path) -> None:
+    file = tmp_path / "models.pbtxt"
+    file.write_text(listed(entry(base, "a")))
+    arguments = (f"--model_config_file={file}", "--model_config_file_poll_wait_seconds=1", *FAST)
+    with serving(tmp_path / "log", *arguments) as server:
+        file.write_text(listed(entry(base, "a"), entry(base, "b")))
+        eventually(lambda: answers(server, "b"))
+        # What the file says counts: a change by the other way is undone.
+        reload(server, entry(base, "a"))
+        eventually(lambda: states(server, "b") == {1: 50})
+        eventually(lambda: answers(server, "b"))
+        for text, words in (
+            ("no config", "Invalid protobuf file"),
+            ('model_config_list { config { name: "a" base_path: "/x" model_platform: "torch" } }', "unsupported platf"),
+            ("custom_model_config { }", "It is only legal to transition from one ModelConfigList to another."),
+        ):
+            file.write_text(text)
+            eventually(lambda words=words: words in server.output())
+        file.write_text("")
+        eventually(lambda: "Taking no action for empty config." in server.output())
+        file.unlink()
+        eventually(lambda: "No such file or directory" in server.output())
+        assert answers(server, "a")
+        assert answers(server, "b")
+
+
+def test_polling_once_finds_a_new_model_too(base: Path, tmp_path: Path) -> None:
+    file = tmp_path / "models.pbtxt"
+    file.write_text(listed(entry(base, "a")))
+    arguments = (f"--model_config_file={file}", "--file_system_poll_wait_seconds=0", "--max_num_load_retries=0")
+    with serving(tmp_path / "log", *arguments) as server:
+        reload(server, entry(base, "a"), entry(base, "b"))
+        assert answers(server, "b")
+
+
+def test_an_empty_configuration_opens_the_ports(base: Path, tmp_path: Path) -> None:
+    file = tmp_path / "models.pbtxt"
+    file.write_text("")
+    with serving(tmp_path / "log", f"--model_config_file={file}", *FAST) as server:
+        assert refused(server, "")[0] == CODES.INVALID_ARGUMENT
+        reload(server, entry(base, "a"))
+        assert answers(server, "a")
+
+
+def test_no_request_fails_while_the_configuration_changes(served: Server, base: Path) -> None:
+    done = threading.Event()
+    failures: list[str] = []
+
+    def ask() -> None:
+        while not done.is_set():
+            try:
+                served.predict("a", {"x": [[2.0]]})
+            except grpc.RpcError as error:
+                failures.append(str(error))
+
+    askers = [threading.Thread(target=ask) for _ in range(2)]
+    for asker in askers:
+        asker.start()
+    try:
+        for number in (2, 3):
+            add_version(base / "a", number)
+            policy = f"model_version_policy {{ specific {{ versions: {number} }} }}"
+            reload(served, entry(base, "a", policy), *([entry(base, "b")] if number == 2 else []))
+            eventually(lambda number=number: states(served, "a")[number - 1] == 50)
+    finally:
+        done.set()
+        for asker in askers:
+            asker.join()
+    assert failures == []
