@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 _ROOT = Path(__file__).resolve().parents[2]
+_READERS = ("slipway_tools.savedmodel", "slipway_tools.pilot.command")
 
 
 def _write_stubs(folder: Path) -> None:
@@ -25,24 +26,29 @@ def _write_stubs(folder: Path) -> None:
 
 
 def _import_against_stubs() -> None:
-    """Bind slipway_tools.savedmodel to the stubs, and leave `import tensorflow` to others as it was."""
+    """Bind what reads messages to the stubs, and leave `import tensorflow` to others as it was."""
     if "tensorflow" in sys.modules:
-        importlib.import_module("slipway_tools.savedmodel")
+        for name in _READERS:
+            importlib.import_module(name)
         return
     with tempfile.TemporaryDirectory() as folder:
         _write_stubs(Path(folder))
         sys.path.insert(0, folder)
         try:
-            importlib.import_module("slipway_tools.savedmodel")
+            for name in _READERS:
+                importlib.import_module(name)
         finally:
             sys.path.remove(folder)
-            for name in [name for name in sys.modules if name == "tensorflow" or name.startswith("tensorflow.")]:
+            for name in [
+                name for name in sys.modules if name.partition(".")[0] in {"tensorflow", "tensorflow_serving"}
+            ]:
                 del sys.modules[name]
 
 
 _import_against_stubs()
 
 from slipway_tools import cli  # noqa: E402
+from tests.model_server.conftest import models as saved_models  # noqa: E402, F401 - a fixture
 from tests.tools.support import Outcome, Site, serve  # noqa: E402
 
 Run = Callable[..., Outcome]

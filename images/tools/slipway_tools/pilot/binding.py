@@ -1,0 +1,303 @@
+"""Brings gate, golden set and model together before anything is asked, so that what does not fit is said by its name."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from slipway_tools.pilot.client import Signature, TensorSpec
+from slipway_tools.pilot.errors import GateInvalidError
+from slipway_tools.pilot.gate import (
+    FIELD,
+    NEED_LABELS,
+    NEED_OUTPUTS,
+    Bound,
+    Check,
+    Gate,
+    Metric,
+    refuse_twice,
+)
+from slipway_tools.pilot.goldenset import GOLDEN, Examples, GoldenSet
+
+_MATCH_ALL = Bound(Metric.MATCHES, 1.0, ">=1")
+_CLASS_KINDS = "biuf"
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is asked of one output: its bounds, and what the answers are compared with.
+
+    Attributes:
+        check: with `output` resolved to a name.
+        spec: what the model says of the output.
+        expected: [N, …] or None.
+        labels: [N] int64 or None.
+    """
+
+    check: Check
+    output: str
+    spec: TensorSpec
+    expected: Array | None
+    labels: Array | None
+
+    def wants(self, metrics: Iterable[Metric]) -> bool:
+        """Tell whether one of the metrics is bounded."""
+        return any(bound.metric in metrics for bound in self.check.bounds)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything asked of one signature: its inputs in the signature's dtypes, and the tasks on its outputs."""
+
+    signature: str
+    count: int
+    inputs: Mapping[str, Array]
+    dtypes: Mapping[str, str]
+    tasks: tuple[Task, ...]
+
+
+def without_model(gate: Gate, golden: GoldenSet) -> tuple[Check, ...]:
+    """Return the checks, and refuse a gate that checks nothing or has no data, as far as that needs no model.
+
+    Raises:
+        GateInvalidError: naming the field and the fix.
+    """
+    checks = gate.checks or tuple(
+        Check(FIELD, signature, output, (_MATCH_ALL,))
+        for signature, examples in golden.items()
+        for output in examples.outputs
+    )
+    if not checks:
+        raise GateInvalidError(
+            f"{FIELD}.metrics: the gate checks nothing: there is no bound, and the golden set has no expected outputs; "
+            'write a bound like accuracy: ">=0.95", or outputs/NAME into the golden set'
+        )
+    for check in checks:
+        examples = golden.get(check.signature)
+        if examples is None:
+            raise GateInvalidError(
+                f"{check.field}: the golden set has no examples of signature {check.signature!a}, only of "
+                f"{_listed(golden)}; write {check.signature}:inputs/NAME, or correct the signature"
+            )
+        _check_data(check, examples)
+    return checks
+
+
+def _check_data(check: Check, examples: Examples) -> None:
+    for bound in check.bounds:
+        field = f"{check.field}.metrics.{bound.metric}"
+        if bound.metric in NEED_LABELS and not examples.labels:
+            raise GateInvalidError(
+                f"{field}: the golden set has no labels of signature {check.signature!a}; add labels"
+            )
+        if bound.metric in NEED_OUTPUTS and not examples.outputs:
+            raise GateInvalidError(
+                f"{field}: the golden set has no expected outputs of signature {check.signature!a}; add outputs/NAME"
+            )
+
+
+def bind(gate: Gate, golden: GoldenSet, model: Mapping[str, Signature]) -> tuple[Plan, ...]:
+    """Return what is to be asked, one plan for each signature.
+
+    Raises:
+        GateInvalidError: naming the field and the fix.
+    """
+    checks: list[Check] = []
+    tasks: dict[str, list[Task]] = {}
+    for check in without_model(gate, golden):
+        signature = model.get(check.signature)
+        if signature is None:
+            raise GateInvalidError(
+                f"{check.field}.signature: the model has no signature {check.signature!a}; it has: {_listed(model)}"
+            )
+        task = _task(gate, check, signature, golden[check.signature])
+        checks.append(task.check)
+        tasks.setdefault(check.signature, []).append(task)
+    refuse_twice(checks)
+    return tuple(_plan(gate, name, golden[name], model[name], tuple(found)) for name, found in tasks.items())
+
+
+def _plan(gate: Gate, name: str, examples: Examples, signature: Signature, tasks: tuple[Task, ...]) -> Plan:
+    if set(examples.inputs) != set(signature.inputs):
+        raise GateInvalidError(
+            f"{GOLDEN}: signature {name!a} takes the inputs {_listed(signature.inputs)}, the golden set has "
+            f"{_listed(examples.inputs)}; the names have to be the same"
+        )
+    inputs = {}
+    for key, spec in signature.inputs.items():
+        where = f"inputs/{key} of signature {name!a}"
+        inputs[key] = _fitted(examples.inputs[key], spec.dtype, loose=examples.loose, where=where)
+        _check_shape(inputs[key], spec, where)
+        _check_batch(gate, examples.count, spec, where)
+    return Plan(name, examples.count, inputs, {key: spec.dtype for key, spec in signature.inputs.items()}, tasks)
+
+
+def _task(gate: Gate, check: Check, signature: Signature, examples: Examples) -> Task:
+    output = _output(check, signature)
+    spec = signature.outputs[output]
+    labels = examples.labels.get(output, examples.labels.get(None))
+    task = Task(replace(check, output=output), output, spec, examples.outputs.get(output), labels)
+    for bound in check.bounds:
+        _check_bound(gate, task, bound)
+    if task.expected is not None:
+        where = f"outputs/{output} of signature {check.signature!a}"
+        _check_kind(task.expected, spec, where)
+        _check_shape(task.expected, spec, where)
+    return task
+
+
+def _output(check: Check, signature: Signature) -> str:
+    if check.output is None and len(signature.outputs) == 1:
+        return next(iter(signature.outputs))
+    if check.output is None:
+        raise GateInvalidError(
+            f"{check.field}.output: signature {check.signature!a} has several outputs: {_listed(signature.outputs)}; name one"
+        )
+    if check.output not in signature.outputs:
+        raise GateInvalidError(
+            f"{check.field}.output: signature {check.signature!a} has no output {check.output!a}; it has: "
+            f"{_listed(signature.outputs)}"
+        )
+    return check.output
+
+
+def _check_bound(gate: Gate, task: Task, bound: Bound) -> None:
+    """Refuse a bound without data for it, or on an output that it means nothing for."""
+    field = f"{task.check.field}.metrics.{bound.metric}"
+    kind = _kind(task.spec.dtype)
+    if bound.metric in NEED_OUTPUTS and task.expected is None:
+        raise GateInvalidError(
+            f"{field}: the golden set has no outputs/{task.output} of signature {task.check.signature!a}; add it"
+        )
+    if bound.metric in NEED_LABELS:
+        if task.labels is None:
+            raise GateInvalidError(
+                f"{field}: the golden set has no labels or labels/{task.output} of signature {task.check.signature!a}; add them"
+            )
+        if kind not in _CLASS_KINDS:
+            raise GateInvalidError(
+                f"{field}: output {task.output!a} is {task.spec.dtype}; labels need numbers to compare with"
+            )
+        _check_classes(gate, task, bound, field)
+    if bound.metric in NEED_OUTPUTS - {Metric.MATCHES} and kind not in "iufc":
+        raise GateInvalidError(
+            f"{field}: output {task.output!a} is {task.spec.dtype}, which has no distance; use matches"
+        )
+
+
+def _check_classes(gate: Gate, task: Task, bound: Bound, field: str) -> None:
+    """Check what the signature already says about the number of classes."""
+    shape = task.spec.shape
+    if shape is None or len(shape) == 0:
+        return
+    classes = shape[-1] if len(shape) > 1 else 1
+    if classes > 0:
+        check_classes(gate, task, bound.metric, classes, field)
+
+
+def check_classes(gate: Gate, task: Task, metric: Metric, classes: int, field: str) -> None:
+    """Refuse labels and k that the number of classes leaves no room for; one column is binary, or a class's number.
+
+    Raises:
+        GateInvalidError: naming the field and the fix.
+    """
+    assert task.labels is not None
+    ids = classes == 1 and _kind(task.spec.dtype) in "iu"
+    highest = int(task.labels.max())
+    if ids and metric is not Metric.ACCURACY:
+        raise GateInvalidError(
+            f"{field}: output {task.output!a} is the number of a class, not scores; only accuracy has a meaning"
+        )
+    if metric is Metric.TOP_K_ACCURACY and gate.top_k >= classes:
+        raise GateInvalidError(
+            f"{FIELD}.topK: the {gate.top_k} highest of {classes} are always right; write a topK below the number of classes"
+        )
+    if not ids and highest >= max(classes, 2):
+        row = int(np.argmax(task.labels))
+        raise GateInvalidError(
+            f"{GOLDEN}: the label of example {row} is {highest}, output {task.output!a} has the classes 0 to "
+            f"{max(classes, 2) - 1}; correct the labels"
+        )
+
+
+def _fitted(array: Array, dtype: str, *, loose: bool, where: str) -> Array:
+    """Return the array in the dtype of the signature.
+
+    Numbers of JSON lines (`loose`) have no dtype of their own and are converted. The arrays of an npz have one, and it has to
+    be the right one: a silent cast would hide that the golden set was made for another model.
+    """
+    have = _dtype_of(array)
+    if have == dtype or (dtype == "bfloat16" and have in {"float32", "void16"}):
+        return array
+    to, kind = "float32" if dtype == "bfloat16" else dtype, _kind(dtype)
+    if loose and ((array.dtype.kind in "iu" and kind in "iuf") or (array.dtype.kind == "f" and kind == "f")):
+        with np.errstate(over="ignore"):
+            converted = array.astype(to)
+        kept = (converted == array).all() if kind in "iu" else (np.isfinite(converted) | ~np.isfinite(array)).all()
+        if kept:
+            return converted
+        raise GateInvalidError(f"{GOLDEN}: {where} has a number that {dtype} cannot hold; the model takes {dtype}")
+    raise GateInvalidError(f"{GOLDEN}: {where} is {have}, the model takes {dtype}; write it with dtype {dtype}")
+
+
+def _dtype_of(array: Array) -> str:
+    return "string" if array.dtype.kind in "SO" else array.dtype.name
+
+
+def _kind(dtype: str) -> str:
+    """Return NumPy's letter for a kind of dtype: b, i, u, f, c, or S for text; ? for what cannot be compared."""
+    if dtype == "string":
+        return "S"
+    try:
+        return "f" if dtype == "bfloat16" else np.dtype(dtype).kind
+    except TypeError:
+        return "?"
+
+
+def _check_kind(expected: Array, spec: TensorSpec, where: str) -> None:
+    kind, have = _kind(spec.dtype), _kind(_dtype_of(expected)) if expected.dtype.kind != "V" else "?"
+    if kind == "?":
+        raise GateInvalidError(
+            f"{GOLDEN}: {where}: the model answers {spec.dtype}, which cannot be compared; leave it out"
+        )
+    if not (kind == have or (kind in "iufc" and have in "iufc")):
+        raise GateInvalidError(
+            f"{GOLDEN}: {where} is {_dtype_of(expected)}, the model answers {spec.dtype}; write it with dtype {spec.dtype}"
+        )
+
+
+def _check_shape(array: Array, spec: TensorSpec, where: str) -> None:
+    if spec.shape is None:
+        return
+    if not spec.shape:
+        raise GateInvalidError(
+            f"{GOLDEN}: {where} has no batch dimension in the model; export the model with one (None) as the first"
+        )
+    sizes = zip(array.shape[1:], spec.shape[1:], strict=False)
+    if array.ndim != len(spec.shape) or any(wanted not in {-1, size} for size, wanted in sizes):
+        raise GateInvalidError(
+            f"{GOLDEN}: {where} has shape {_shape(array.shape)}, the model has {_shape(spec.shape)}; the first is the example"
+        )
+
+
+def _check_batch(gate: Gate, count: int, spec: TensorSpec, where: str) -> None:
+    fixed = spec.shape[0] if spec.shape else -1
+    if fixed > 0 and gate.batch_size != fixed:
+        raise GateInvalidError(
+            f"{FIELD}.batchSize: {where} takes batches of exactly {fixed}, not of {gate.batch_size}; write batchSize: {fixed}"
+        )
+    if fixed > 0 and count % fixed:
+        raise GateInvalidError(
+            f"{GOLDEN}: {count} examples cannot be asked in batches of exactly {fixed}, as {where} takes them; "
+            f"keep a multiple of {fixed}"
+        )
+
+
+def _shape(sizes: Iterable[int]) -> str:
+    return "[" + ", ".join("?" if size < 0 else str(size) for size in sizes) + "]"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(ascii(name) for name in sorted(names)) or "none"

@@ -1,0 +1,168 @@
+"""Asks the server beside the pilot: GetModelMetadata and Predict, over one gRPC channel on localhost.
+
+What goes wrong is one of four things, because each is treated differently: the server is not there (Gone), does not answer
+in time (Silent), says that it has too much to do (Busy), or answers with an error (Refused).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import numpy as np
+from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2
+
+from slipway_tools.pilot import tensors
+
+_SERVICE = "/tensorflow.serving.PredictionService"
+_METADATA_FIELD = "signature_def"
+# Of the server's own transport, where a status was made: nothing else tells a busy server from a missing one.
+_FROM_SERVER = "received from peer"
+_MAX_ANSWER_BYTES = 256 << 20
+_OPTIONS = [
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1000),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", _MAX_ANSWER_BYTES),
+    ("grpc.enable_http_proxy", 0),
+]
+Array = np.ndarray[Any, Any]
+
+
+class AskError(Exception):
+    """The server gave no answer to compare."""
+
+
+class GoneError(AskError):
+    """Nothing listens, or the connection broke."""
+
+
+class SilentError(AskError):
+    """No answer of any kind in time."""
+
+
+class BusyError(AskError):
+    """The server says that it is overloaded: it lives."""
+
+
+class RefusedError(AskError):
+    """The server answered with an error: `code` (as in grpc.StatusCode) and its own words."""
+
+    def __init__(self, code: str, words: str) -> None:
+        super().__init__(f"{code}: {words}")
+        self.code = code
+        self.words = words
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """One input or output of a signature: dtype by its name, sizes (-1 unknown), None for an unknown rank."""
+
+    dtype: str
+    shape: tuple[int, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What the model says of one signature."""
+
+    inputs: Mapping[str, TensorSpec]
+    outputs: Mapping[str, TensorSpec]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One Predict request, encoded once and asked many times."""
+
+    message: Any
+    start: int
+    count: int
+
+
+class Client:
+    """Speaks to one model of one server."""
+
+    def __init__(self, server: str, model: str) -> None:
+        self._model = model
+        self._channel = grpc.insecure_channel(server, options=_OPTIONS)
+        self._metadata = self._channel.unary_unary(
+            f"{_SERVICE}/GetModelMetadata",
+            request_serializer=get_model_metadata_pb2.GetModelMetadataRequest.SerializeToString,
+            response_deserializer=get_model_metadata_pb2.GetModelMetadataResponse.FromString,
+        )
+        self._predict = self._channel.unary_unary(
+            f"{_SERVICE}/Predict",
+            request_serializer=predict_pb2.PredictRequest.SerializeToString,
+            response_deserializer=predict_pb2.PredictResponse.FromString,
+        )
+
+    def signatures(self, timeout: float) -> dict[str, Signature]:
+        """Return the model's signatures by name.
+
+        Args:
+            timeout: seconds.
+
+        Raises:
+            AskError: see the module.
+        """
+        request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=[_METADATA_FIELD])
+        request.model_spec.name = self._model
+        answer = _call(self._metadata, request, timeout)
+        found = get_model_metadata_pb2.SignatureDefMap()
+        answer.metadata[_METADATA_FIELD].Unpack(found)
+        return {
+            name: Signature(_specs(signature.inputs), _specs(signature.outputs))
+            for name, signature in found.signature_def.items()
+            if not name.startswith("__saved_model_")
+        }
+
+    def request(
+        self, signature: str, inputs: Mapping[str, Array], dtypes: Mapping[str, str], outputs: Sequence[str], start: int
+    ) -> Request:
+        """Encode a request for the rows `inputs`, which are the examples from `start` on, and for `outputs` only."""
+        message = predict_pb2.PredictRequest(output_filter=sorted(outputs))
+        message.model_spec.name = self._model
+        message.model_spec.signature_name = signature
+        for name, array in inputs.items():
+            message.inputs[name].CopyFrom(tensors.to_proto(array, dtypes[name]))
+        return Request(message, start, len(next(iter(inputs.values()))))
+
+    def predict(self, request: Request, timeout: float) -> dict[str, Any]:
+        """Return the TensorProtos of the answer by output name; see `tensors.from_proto`.
+
+        Raises:
+            AskError: see the module.
+        """
+        return dict(_call(self._predict, request.message, timeout).outputs)
+
+
+def _call(method: Any, request: Any, timeout: float) -> Any:
+    try:
+        return method(request, timeout=timeout)
+    except grpc.RpcError as error:
+        raise _sorted_out(error) from None
+
+
+def _sorted_out(error: Any) -> AskError:
+    """Tell the four kinds apart."""
+    code, words = error.code(), " ".join(str(error.details()).split())
+    status = grpc.StatusCode
+    if code is status.DEADLINE_EXCEEDED:
+        return SilentError("no answer in time")
+    from_server = _FROM_SERVER in (error.debug_error_string() or "")
+    if not from_server and code in {status.UNAVAILABLE, status.CANCELLED, status.UNKNOWN, status.INTERNAL}:
+        return GoneError(words)
+    if code in {status.RESOURCE_EXHAUSTED, status.UNAVAILABLE} and from_server:
+        return BusyError(words)
+    return RefusedError(code.name, words)
+
+
+def _specs(infos: Mapping[str, Any]) -> dict[str, TensorSpec]:
+    return {
+        name: TensorSpec(
+            tensors.name_of(info.dtype),
+            None if info.tensor_shape.unknown_rank else tuple(dim.size for dim in info.tensor_shape.dim),
+        )
+        for name, info in sorted(infos.items())
+    }

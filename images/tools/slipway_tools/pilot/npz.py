@@ -1,0 +1,98 @@
+"""Reads arrays out of an npz archive that may be hostile: nothing is unpickled, nothing is bigger than it says.
+
+An npz is a zip archive of npy files: a magic number, a header (a Python literal with dtype, order and shape) and the bytes.
+NumPy's own header parser is used; sizes are compared before anything of that size is reserved.
+"""
+
+import math
+import zipfile
+import zlib
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from slipway_tools.pilot.errors import GateInvalidError
+from slipway_tools.pilot.gate import FIELD
+
+MAX_BYTES = 64 << 20
+MAX_ARRAYS = 256
+_SUFFIX = ".npy"
+_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
+_ENCRYPTED = 0x1
+_GOLDEN = f"{FIELD}.golden"
+_OBJECTS = (
+    "it holds Python objects, which are never loaded; for text use np.array([...], dtype='S') or dtype='U', "
+    "or write JSON lines"
+)
+Array = np.ndarray[Any, Any]
+
+
+def read(path: Path) -> dict[str, Array]:
+    """Return the arrays by name, without `.npy`; text is bytes.
+
+    Raises:
+        GateInvalidError: naming the array.
+    """
+    arrays: dict[str, Array] = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            infos = archive.infolist()
+            _check(infos)
+            for info in infos:
+                name = info.filename.removesuffix(_SUFFIX)
+                with archive.open(info) as stream:
+                    arrays[name] = _array(name, stream, info.file_size)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise GateInvalidError(f"{_GOLDEN}: the npz archive is damaged ({error}); write it again") from None
+    return arrays
+
+
+def _check(infos: list[zipfile.ZipInfo]) -> None:
+    if len(infos) > MAX_ARRAYS:
+        raise GateInvalidError(f"{_GOLDEN}: the archive has {len(infos)} entries; at most {MAX_ARRAYS} are read")
+    if len({info.filename for info in infos}) < len(infos):
+        raise GateInvalidError(f"{_GOLDEN}: the archive has an entry twice; write it with np.savez")
+    for info in infos:
+        if not info.filename.endswith(_SUFFIX) or info.compress_type not in _METHODS or info.flag_bits & _ENCRYPTED:
+            raise GateInvalidError(f"{_GOLDEN}: {info.filename!a} is no plain npy array; write the set with np.savez")
+    total = sum(info.file_size for info in infos)
+    if total > MAX_BYTES:
+        raise GateInvalidError(
+            f"{_GOLDEN}: the arrays are {total} bytes unpacked, more than {MAX_BYTES >> 20} MiB; keep fewer examples"
+        )
+
+
+def _array(name: str, stream: IO[bytes], size: int) -> Array:
+    try:
+        version = np.lib.format.read_magic(stream)
+        readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        if version not in readers:
+            raise GateInvalidError(f"{_GOLDEN}: {name!a} has npy version {version}; write it with np.savez")
+        shape, fortran, dtype = readers[version](stream)
+    except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
+        raise GateInvalidError(f"{_GOLDEN}: {name!a} is not an npy array ({_first_line(error)})") from None
+    if dtype.hasobject:
+        raise GateInvalidError(f"{_GOLDEN}: {name!a} cannot be read: {_OBJECTS}")
+    bits = dtype.kind == "V" and dtype.itemsize == 2 and dtype.names is None  # noqa: PLR2004 - bfloat16 has two bytes
+    if dtype.kind not in "biufcSU" and not bits:
+        raise GateInvalidError(f"{_GOLDEN}: {name!a} has dtype {dtype}; use numbers, booleans or text")
+    expected = math.prod(shape) * dtype.itemsize
+    if min(shape, default=0) < 0 or expected != size - stream.tell():
+        raise GateInvalidError(f"{_GOLDEN}: {name!a} is not as long as its shape {list(shape)} and dtype {dtype} say")
+    content = stream.read(expected)
+    if len(content) != expected:
+        raise GateInvalidError(f"{_GOLDEN}: {name!a} is cut off; write the set again")
+    flat = np.frombuffer(content, dtype=dtype) if expected else np.zeros(math.prod(shape), dtype=dtype)
+    return _native(flat.reshape(shape, order="F" if fortran else "C"))
+
+
+def _native(array: Array) -> Array:
+    """Return little-endian numbers, and text as bytes."""
+    if array.dtype.kind == "U":
+        return np.char.encode(array, "utf-8")
+    return array.astype(array.dtype.newbyteorder("<"), copy=False)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or ["unreadable"])[0][:100]

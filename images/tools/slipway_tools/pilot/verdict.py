@@ -1,0 +1,104 @@
+"""What the pilot leaves behind when the gate does not hold: one JSON object of at most 4 KiB as its termination message.
+
+The kubelet puts it into the pod's status, where the operator reads it.
+"""
+
+import json
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+# What the kubelet keeps of a termination message.
+MAX_BYTES = 4096
+_MAX_MESSAGE_CHARS = 1000
+_MAX_VALUES = 8
+_MAX_TEXT_CHARS = 64
+_DIGITS = 6
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A golden example that was answered wrongly, or worst: its index in its signature's examples, from 0."""
+
+    index: int
+    expected: Any
+    got: Any
+
+    def text(self) -> str:
+        """Return it for a sentence."""
+        return f"example {self.index}: expected {_plain(self.expected)}, got {_plain(self.got)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A broken gate: the sentence for people, the first broken bound for machines."""
+
+    message: str
+    details: dict[str, Any] = field(default_factory=dict)
+    example: Example | None = None
+    stage: str = "start"
+
+    def json(self) -> str:
+        """Return the termination message of a model that failed its gate."""
+        document = {"reason": "GateFailed", "message": _cut(self.message), **self.details}
+        example = self.example
+        shown = (
+            {}
+            if example is None
+            else {"example": {"index": example.index, "expected": example.expected, "got": example.got}}
+        )
+        return _fitting(document | shown | {"stage": self.stage})
+
+
+def invalid(message: str) -> str:
+    """Return the termination message of a gate that cannot be asked."""
+    return _fitting({"reason": "GateInvalid", "message": _cut(message)})
+
+
+def shown(value: Array | float | str | bytes) -> Any:
+    """Return a value of an example as JSON: rounded, flattened and cut."""
+    array = np.asarray(value)
+    values = [_scalar(item) for item in array.reshape(-1)[:_MAX_VALUES].tolist()]
+    if array.ndim == 0 or array.size == 1:
+        return values[0] if values else None
+    return [*values, f"… {array.size - _MAX_VALUES} more"] if array.size > _MAX_VALUES else values
+
+
+def finite(number: float) -> float | None:
+    """Return a number as JSON can hold it: rounded, and None for what is not finite."""
+    return float(f"{number:.{_DIGITS}g}") if math.isfinite(number) else None
+
+
+def _scalar(item: Any) -> Any:
+    if isinstance(item, bytes):
+        item = item.decode(errors="backslashreplace")
+    if isinstance(item, str):
+        return item if len(item) <= _MAX_TEXT_CHARS else f"{item[:_MAX_TEXT_CHARS]}…"
+    if isinstance(item, float):
+        return str(item) if finite(item) is None else finite(item)
+    return item if isinstance(item, bool | int) else str(item)
+
+
+def _plain(value: Any) -> str:
+    return f"[{', '.join(map(_plain, value))}]" if isinstance(value, list) else str(value)
+
+
+def _cut(message: str) -> str:
+    return message if len(message) <= _MAX_MESSAGE_CHARS else f"{message[:_MAX_MESSAGE_CHARS]}…"
+
+
+def _fitting(document: dict[str, Any]) -> str:
+    """Encode within the limit: what explains least goes first."""
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), default=str)
+    for name in ("example", "output", "signature"):
+        if len(text.encode(errors="replace")) <= MAX_BYTES:
+            return text
+        document = {key: value for key, value in document.items() if key != name}
+        text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), default=str)
+    while len(text.encode(errors="replace")) > MAX_BYTES:
+        document["message"] = document["message"][: len(document["message"]) // 2]
+        text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), default=str)
+    return text
