@@ -87,6 +87,8 @@ def prepare(name: str, build: Path) -> None:
     definition = yaml.safe_load(CRD.read_text())
     ground.api().apply(f"{CRDS}/{definition['metadata']['name']}", definition)
     eventually(lambda: _served(ground.api()), "the kind ModelDeployment is served")
+    # A pod cannot be changed: one that an older version of the program made would be in the way.
+    ground.kubectl.within(archives.NAMESPACE).run("delete", "pod", archives.NAME, "--ignore-not-found")
     archives.start(ground.kubectl, models.folder(build))
 
 

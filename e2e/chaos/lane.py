@@ -14,13 +14,15 @@ from typing import Any, Self
 from cluster.api import ApiError
 from e2e.chaos import models, snapshot
 from e2e.chaos.ground import Ground
-from e2e.lib import traffic
+from e2e.lib import load_run
 from tests.integration.faultproxy import FaultProxy
 from tests.integration.world import Object, Operator, World, eventually
 
 NAME = "m"
 WRITES = {"patch", "create", "update", "delete"}
 RESOURCES = {"requests": {"cpu": "20m", "memory": "200Mi"}, "limits": {"memory": "1Gi"}}
+RATE = 40
+"""Calls a second through each Service."""
 SECONDS = 150
 """Longest wait for a promotion or a rollback, faults included."""
 REVISION_LABEL = snapshot.REVISION_LABEL
@@ -34,6 +36,7 @@ class Lane:
         self._folder = folder
         self._stack = ExitStack()
         self._rounds = 0
+        self.told: dict[str, str] = {}
         self.good = "good-a"
         self.proxy: FaultProxy
         self.operator: Operator
@@ -77,14 +80,26 @@ class Lane:
         self.world.patch(NAME, model=models.model(model), podTemplate=template, **spec)
 
     @contextmanager
-    def load(self, clients: int = 4, pause: float = 0.06) -> Iterator[traffic.Crowd]:
-        """Ask the Service all the time; fail at the end if one call failed or an answer is of no good model."""
+    def load(self, *allowed: str) -> Iterator[None]:
+        """Ask through both Services all the time, at a fixed rate, over held channels and fresh ones.
+
+        Fails at the end if one call failed, or an answer is of a model that is not allowed (default: the good ones). How
+        late calls start is told and not judged: that is the machine's affair here.
+        """
         kubectl = self.ground.kubectl.within(self.world.namespace)
-        with traffic.crowd(kubectl, NAME, clients, pause) as seen:
-            traffic.wait_for(seen, lambda: seen.calls > 20)
-            yield seen
-        assert seen.failures == [], f"{len(seen.failures)} of {seen.calls} calls failed: {seen.failures[:5]}"
-        assert set(seen.answers) <= models.answers("good-a", "good-b"), seen.answers
+        plans = load_run.plans(kubectl, NAME, NAME, rate=RATE, channels=6, fresh=2, seconds=7200, deadline=20)
+        with load_run.against(plans) as loads:
+            loads.more(20)
+            yield
+            loads.more(20)
+        reports = loads.reports()
+        self.told = {kind: f"{sum(one.codes.values()) - one.codes.get('OK', 0)} failed of {one.sent} calls, "
+                           f"started late ms {one.late}" for kind, one in reports.items()}  # fmt: skip
+        print(f"{self.world.namespace}: {self.told}", flush=True)
+        assert load_run.lost(reports) == {}
+        for kind, report in reports.items():
+            found = set(load_run.values(report))
+            assert found <= models.answers(*(allowed or ("good-a", "good-b"))), f"{kind}: {report.answers}"
 
     def revision(self) -> int:
         """Return the revision that the spec asks for, as the status tells it; 0 before the first."""

@@ -4,7 +4,7 @@ dies is replaced and gated, the autoscaler scales; when it comes back, the rollb
 
 import pytest
 
-from e2e.chaos import models, snapshot
+from e2e.chaos import snapshot
 from e2e.chaos.lane import NAME, Lane
 from tests.integration.faultproxy import Fault, Kind
 from tests.integration.world import Object, eventually
@@ -46,7 +46,7 @@ def test_nothing_bad_is_served_and_what_is_good_lives(lane: Lane, bad: str) -> N
     lane.operator.start()
     lane.create(replicas=None, autoscaling=AUTOSCALING)
     stable = lane.revision()
-    with lane.load() as seen:
+    with lane.load("good-a"):
         # The last thing that the operator does is to give the Deployment the bad revision.
         lane.proxy.add(Fault(Kind.AFTER, then=lane.operator.kill), verbs={"patch"}, resources={"deployments"}, times=1)
         lane.ask(bad)
@@ -76,6 +76,3 @@ def test_nothing_bad_is_served_and_what_is_good_lives(lane: Lane, bad: str) -> N
         after = {pod["metadata"]["uid"] for pod in snapshot.living(lane.world, NAME)}
         assert after <= before, "no pod is made for it"
         assert len(after) >= 2
-        spent = seen.calls
-    assert set(seen.answers) == models.answers("good-a")
-    print(f"{bad}: {spent} calls, {len(seen.failures)} failed")
