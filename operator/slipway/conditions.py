@@ -1,11 +1,18 @@
-"""The three conditions: chains of small checks, of which the first that speaks wins. Pure; part of the status."""
+"""The conditions: chains of small checks, of which the first that speaks wins. Pure; part of the status."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
-from slipway import loose, names, rollout
+from slipway import failure, loose, names, remembered, render, revisions, rollout
 from slipway.api import ConditionStatus, ConditionType, Reason, Verdict
+from slipway.failure import worst_first
 from slipway.observed import Failure, Key, Manifest, Observed, Plan, Pod
+from slipway.remembered import Remembered
+from slipway.render import Pin
+from slipway.revisions import Record
 from slipway.rollout import Counts
+
+_LEAST_DIGESTS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,52 +30,87 @@ class View:
 
     key: Key
     plan: Plan
-    old: Manifest
+    memory: Remembered
     live: Manifest | None
     counts: Counts | None
     pods: tuple[Pod, ...]
+    records: tuple[Record, ...]
+    pin: Pin | None
+    """What all pods of the served revision serve, if that is pinned."""
     failure: Failure | None
     revision: int | None
+    """The revision that is asked for."""
+    served: int | None
+    """The revision that the Deployment is brought to."""
+    now: datetime
 
     @property
     def rolled_out(self) -> bool:
-        """The Deployment's template is that of the wanted revision."""
-        return self.live is not None and rollout.number(self.live) == self.revision
+        """The Deployment's template is that of the served revision."""
+        return self.live is not None and rollout.number(self.live) == self.served
 
     @property
     def complete(self) -> bool:
-        """All wanted pods, and no others, run the wanted revision and answer."""
-        return self.rolled_out and self.counts is not None and self.counts.complete
+        """All wanted pods, and no others, run the served revision and answer."""
+        return self.rolled_out and self.counts is not None and self.counts.complete and not self.plan.throttled
+
+    @property
+    def back(self) -> bool:
+        """The revision that is asked for has failed, and another one is served instead."""
+        return self.revision is not None and self.served != self.revision and self.memory.failed(self.revision)
 
     @property
     def trouble(self) -> Pod | None:
-        """The pod of the wanted revision that is worst off."""
-        stuck = [pod for pod in self.pods if pod.revision == self.revision and pod.reason not in {None, Reason.EVICTED}]
+        """The pod of the served revision that is worst off."""
+        stuck = [pod for pod in self.pods if pod.revision == self.served and pod.reason not in {None, Reason.EVICTED}]
         return min(stuck, key=worst_first, default=None)
 
 
-def view(key: Key, observed: Observed, plan: Plan, failures: tuple[Failure, ...]) -> View:
+def view(key: Key, observed: Observed, plan: Plan, failures: tuple[Failure, ...], now: datetime) -> View:
     """Read once what the conditions are made of; see `status.compute`."""
     resource = observed.resource or {}
     uid = str(loose.mapping(resource.get("metadata")).get("uid", ""))
     old = loose.mapping(resource.get("status"))
+    memory = remembered.read(old)
     live = rollout.live_deployment(key, uid, observed.children)
     revision = plan.revision if plan.revision is not None else loose.number(old.get("revision"))
+    served = plan.served if plan.revision is not None else loose.number(old.get("servedRevision"))
+    served = revision if served is None else served
+    records = revisions.read(observed.children, key.name, uid)
+    pins = (render.read_pin(observed.children, key.name, record) for record in records if record.number == served)
     return View(
         key=key,
         plan=plan,
-        old=old,
+        memory=memory,
         live=live,
         counts=rollout.counts(live) if live else None,
         pods=observed.pods,
+        records=records,
+        pin=next(pins, None),
         failure=failures[0] if failures else None,
         revision=revision,
+        served=served,
+        now=now,
     )
+
+
+def failed(view: View) -> Says | None:
+    """Return why the revision that is asked for fails at this moment, or None; see `slipway.failure`."""
+    number = view.revision
+    if number is None or number == view.plan.stable or number != view.served:
+        return None
+    pod = failure.culprit(number, view.live, view.pods, view.memory, view.now)
+    if pod is not None and pod.reason is not None:
+        return _no(pod.reason, _words(view, pod))
+    if (overdue := _overdue(view)) is None:
+        return None
+    pod = view.trouble
+    return overdue if pod is None or pod.reason is None else _no(pod.reason, _words(view, pod))
 
 
 def ready(view: View) -> Says:
     """Return what Ready says: the first of the checks that speaks."""
-    for check in (_refused, _done, _stuck, _overdue, _under_way):
+    for check in (_refused, _instead, _paused, _done, _stuck, _overdue, _under_way):
         if (says := check(view)) is not None:
             return says
     return Says(ConditionStatus.FALSE, Reason.NOT_AVAILABLE, _count_pods(view))
@@ -83,39 +125,94 @@ def _refused(view: View) -> Says | None:
     return None
 
 
+def _instead(view: View) -> Says | None:
+    """What failed, what is served instead, and what to do."""
+    if not view.back:
+        return None
+    reason, words = _verdict(view)
+    if view.complete and view.counts is not None:
+        serves = f"Revision {view.served} serves on {_pods(view.counts.ready)}"
+    elif (pod := view.trouble) is not None:
+        serves = f"Revision {view.served} is to serve instead: {_words(view, pod)}"
+    else:
+        serves = f"Going back: {_count_pods(view)[0].lower()}{_count_pods(view)[1:]}"
+    return _no(reason, f"{words}. {serves}. {_remedy(view)}")
+
+
+def _paused(view: View) -> Says | None:
+    if not view.plan.paused:
+        return None
+    reason, words = _verdict(view)
+    others = sum(1 for pod in view.pods if pod.revision != view.revision and pod.ready)
+    answer = "answers" if others == 1 else "answer"
+    serve = f"{_pods(others)} of revision {view.plan.stable} {answer}"
+    return _no(reason, f"{words}. The roll-out is paused (spec.rollout.onFailure); {serve}. {_remedy(view)}")
+
+
+def _verdict(view: View) -> tuple[Reason, str]:
+    """Return why the revision that is asked for has failed, as its verdict says."""
+    entry = view.memory.history.get(view.revision or 0, {})
+    said, words = loose.text(entry.get("reason")), loose.text(entry.get("message")).rstrip(". ")
+    reason = Reason(said) if said in set(Reason) else Reason.NOT_AVAILABLE
+    return reason, f"Revision {view.revision} failed: {words or reason}"
+
+
+def _remedy(view: View) -> str:
+    """Say what a user can do about a revision that has failed."""
+    if view.plan.pinned:
+        return "Set spec.pinnedRevision to another revision, or remove it"
+    again = f"kubectl annotate mdep {view.key.name} -n {view.key.namespace}"
+    return f"Change the spec, or try again with: {again} {names.RETRY_ANNOTATION}={view.revision} --overwrite"
+
+
 def _done(view: View) -> Says | None:
     if not view.complete or view.counts is None:
         return None
     if view.counts.wanted == 0:
-        message = f"Revision {view.revision} is scaled to zero: set spec.replicas to serve it"
+        message = f"Revision {view.served} is scaled to zero: set spec.replicas to serve it"
         return Says(ConditionStatus.TRUE, Reason.SCALED_TO_ZERO, message)
-    message = f"Revision {view.revision} answers on {_pods(view.counts.ready)}{_torn(view)}"
+    message = f"Revision {view.served} answers on {_pods(view.counts.ready)}{_torn(view)}"
     return Says(ConditionStatus.TRUE, Reason.READY, message)
 
 
 def _torn(view: View) -> str:
     """Warn where the source has changed under its address, so that pods of one revision do not serve the same."""
-    digests = {pod.digest for pod in view.pods if pod.revision == view.revision and pod.ready and pod.digest}
-    if len(digests) < 2:  # noqa: PLR2004 - two of them differ
+    told = [pod for pod in view.pods if pod.revision == view.served and pod.ready and pod.digest]
+    if view.pin is None:
+        differ = len({pod.digest for pod in told}) >= _LEAST_DIGESTS
+        return "; its pods do not serve the same content: set spec.model.version or spec.model.digest" if differ else ""
+    others = sorted(pod.name for pod in told if pod.digest != view.pin.digest)
+    if not others:
         return ""
-    return "; its pods do not serve the same content: set spec.model.version or spec.model.digest"
+    delete = f"kubectl delete pod -n {view.key.namespace} {' '.join(others)}"
+    return f"; not the pinned content {view.pin.digest}, but another one, is served by {', '.join(others)}: {delete}"
 
 
 def _stuck(view: View) -> Says | None:
-    """The newest revision's worst pod, in its own words."""
+    """The served revision's worst pod, in its own words."""
     pod = view.trouble
     if pod is None or pod.reason is None:
         return None
-    return _no(pod.reason, f"Pod {pod.name}: {pod.message}{_advice(view, pod)}")
+    return _no(pod.reason, f"{_words(view, pod)}{_last_resort(view)}")
+
+
+def _words(view: View, pod: Pod) -> str:
+    return f"Pod {pod.name}: {pod.message}{_advice(view, pod)}"
+
+
+def _last_resort(view: View) -> str:
+    """Say that there is nothing to go back to, where a revision fails that has none before it."""
+    if view.plan.stable is not None or view.revision is None:
+        return ""
+    if failed(view) is None and not view.memory.failed(view.revision):
+        return ""
+    return ". No earlier revision can serve instead, so Kubernetes goes on trying"
 
 
 def _overdue(view: View) -> Says | None:
-    if view.live is None or not view.rolled_out:
+    if view.served is None or not failure.overdue(view.served, view.live, view.memory, view.now):
         return None
-    condition = rollout.condition(view.live, "Progressing")
-    if condition.get("reason") != "ProgressDeadlineExceeded":
-        return None
-    message = f"Revision {view.revision} has made no progress within spec.rollout.progressDeadline: {_count_pods(view)}"
+    message = f"Revision {view.served} has made no progress within spec.rollout.progressDeadline: {_count_pods(view)}"
     return _no(Reason.PROGRESS_DEADLINE_EXCEEDED, message)
 
 
@@ -139,25 +236,49 @@ def available(view: View) -> Says:
 
 def progressing(view: View) -> Says:
     """Return what Progressing says: pods are being changed, or why not."""
-    if (refused := _refused(view)) is not None:
-        return refused
-    if view.complete:
-        return _no(Reason.COMPLETE, f"Revision {view.revision} is complete")
-    overdue, pod = _overdue(view), view.trouble
-    if pod is not None and pod.reason is not None and (pod.failed or overdue):
-        return _no(pod.reason, f"Revision {view.revision} is stuck: {_count_pods(view)}")
-    if overdue is not None:
-        return overdue
-    if view.plan.draining and view.rolled_out and any(pod.revision != view.revision for pod in view.pods):
+    for check in (_refused, _waits, _finished, _in_trouble):
+        if (says := check(view)) is not None:
+            return says
+    if view.plan.draining and view.rolled_out and any(pod.revision != view.served for pod in view.pods):
         message = f"An old pod goes before a new one comes: {_count_pods(view)}"
         return Says(ConditionStatus.TRUE, Reason.DRAINING_FIRST, message)
-    reason = Reason.SCALING if view.rolled_out and _was_ready(view) else Reason.ROLLING_OUT
+    going = Reason.ROLLING_BACK if view.back else Reason.ROLLING_OUT
+    reason = Reason.SCALING if view.rolled_out and _was_ready(view) and not view.back else going
     return Says(ConditionStatus.TRUE, reason, _count_pods(view))
 
 
+def _waits(view: View) -> Says | None:
+    if not view.plan.paused:
+        return None
+    return _no(Reason.PAUSED, f"Revision {view.revision} failed and is left as it is: {_count_pods(view)}")
+
+
+def _finished(view: View) -> Says | None:
+    if not view.complete:
+        return None
+    if view.back:
+        return _no(Reason.ROLLED_BACK, f"Revision {view.revision} failed, revision {view.served} is complete")
+    return _no(Reason.COMPLETE, f"Revision {view.served} is complete")
+
+
+def _in_trouble(view: View) -> Says | None:
+    overdue, pod = _overdue(view), view.trouble
+    if pod is not None and pod.reason is not None and (pod.failed or overdue):
+        return _no(pod.reason, f"Revision {view.served} is stuck: {_count_pods(view)}")
+    return overdue
+
+
+def rolled_back(view: View) -> Says:
+    """Return what RolledBack says: whether another revision is served than the one that is asked for, and why."""
+    if not view.back or not view.rolled_out:
+        return _no(Reason.NOT_ROLLED_BACK, "No other revision is served than the one that is asked for")
+    reason, words = _verdict(view)
+    return Says(ConditionStatus.TRUE, reason, f"{words}. Revision {view.served} is served instead")
+
+
 def _was_ready(view: View) -> bool:
-    """Tell whether the wanted revision has been complete before: pods that are missing now are a matter of scale."""
-    return old_history(view.old).get(view.revision or 0, {}).get("verdict") == Verdict.READY
+    """Tell whether the served revision has been complete before: pods that are missing now are a matter of scale."""
+    return view.memory.verdict(view.served or 0) is Verdict.READY
 
 
 def _no(reason: Reason, message: str) -> Says:
@@ -167,12 +288,13 @@ def _no(reason: Reason, message: str) -> Says:
 def _count_pods(view: View) -> str:
     counts = view.counts
     if counts is None:
-        return f"Revision {view.revision}: the Deployment is being created"
+        return f"Revision {view.served}: the Deployment is being created"
     if not view.rolled_out or not counts.current:
-        return f"Revision {view.revision}: the Deployment takes it up"
+        return f"Revision {view.served}: the Deployment takes it up"
     old = max(0, counts.replicas - counts.updated)
-    rest = f", {old} of an older revision" if old else ""
-    return f"Revision {view.revision}: {counts.updated} of {_pods(counts.wanted)} there, {counts.ready} ready{rest}"
+    rest = f", {old} of {'an older' if not view.back else 'another'} revision" if old else ""
+    more = "; more come when the first has told what it fetched" if view.plan.throttled else ""
+    return f"Revision {view.served}: {counts.updated} of {_pods(counts.wanted)} there, {counts.ready} ready{rest}{more}"
 
 
 def _pods(number: int) -> str:
@@ -182,11 +304,11 @@ def _pods(number: int) -> str:
 def _advice(view: View, pod: Pod) -> str:
     """Say what to do, where the words of scheduler, kubelet, fetch or server do not."""
     logs = f"kubectl logs -n {view.key.namespace} {pod.name} -c {names.SERVER_CONTAINER}"
-    waits = rollout.number(view.live) == view.revision and not view.plan.draining
+    waits = rollout.number(view.live) == view.served and not view.plan.draining
     found = {
         Reason.GPU_UNAVAILABLE: "free a GPU, add a node with one, or let an old pod go first with "
         "spec.rollout.strategy: DrainFirst"
-        if waits and any(other.revision != view.revision for other in view.pods)
+        if waits and any(other.revision != view.served for other in view.pods)
         else "free a GPU or add a node with one",
         Reason.UNSCHEDULABLE: "free or add capacity, or ask for less in spec.resources and spec.podTemplate",
         Reason.VOLUME_NOT_FOUND: "create it, or correct spec.model.uri",
@@ -201,20 +323,6 @@ def _advice(view: View, pod: Pod) -> str:
     return f" ({advice})" if advice else ""
 
 
-def old_history(status: Manifest) -> dict[int, Manifest]:
-    """Return the history in a status, by revision."""
-    return {
-        number: item
-        for item in loose.items(status.get("history"))
-        if (number := loose.number(item.get("revision"))) is not None
-    }
-
-
 def old_condition(status: Manifest, kind: ConditionType) -> Manifest:
     """Return a condition in a status, or an empty one."""
     return next((item for item in loose.items(status.get("conditions")) if item.get("type") == kind), {})
-
-
-def worst_first(pod: Pod) -> tuple[bool, bool, bool, str]:
-    """Sort pods: those in trouble first, then by name."""
-    return (not pod.failed, pod.reason is None, pod.ready, pod.name)

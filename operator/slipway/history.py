@@ -1,48 +1,37 @@
 """The history: how each recorded revision fared. Verdicts are carried over from the old status. Pure; part of it."""
 
-from collections.abc import Iterator
-
-from slipway import conditions, loose, names, revisions
-from slipway.api import ConditionStatus, Verdict
+from slipway import conditions, loose, render
+from slipway.api import Reason, Verdict
 from slipway.conditions import View
-from slipway.observed import Apply, Delete, Manifest, Observed, Plan, Pod, Ref
+from slipway.observed import Manifest, Observed, Pod
+from slipway.render import Pin
 from slipway.revisions import Record
 
 _MOST = 100
 _MESSAGE_LENGTH = 1024
 
 
-def compute(view: View, observed: Observed, uid: str, time: str) -> list[Manifest]:
-    """Return the history, newest first: the records that there are when the plan has been carried out.
+def compute(view: View, observed: Observed, time: str) -> list[Manifest]:
+    """Return the history, newest first: the records that there are.
 
     Args:
         view: what the conditions are made of.
         observed: everything known.
-        uid: of the ModelDeployment.
         time: the present, as it is written into verdicts that are new.
     """
-    found = {record.number: record for record in _recorded_now(view.plan)}
-    found |= {record.number: record for record in revisions.read(observed.children, view.key.name, uid)}
-    gone = {action.ref for action in view.plan.actions if isinstance(action, Delete)}
-    kept = [
-        found[number]
-        for number in sorted(found, reverse=True)
-        if Ref(revisions.KIND, names.revision(view.key.name, number)) not in gone
+    name = view.key.name
+    return [
+        _entry(view, record, render.read_pin(observed.children, name, record), time) for record in view.records[:_MOST]
     ]
-    before = conditions.old_history(view.old)
-    return [_entry(view, record, before.get(record.number, {}), time) for record in kept[:_MOST]]
 
 
-def _recorded_now(plan: Plan) -> Iterator[Record]:
-    for action in plan.actions:
-        if isinstance(action, Apply) and action.manifest["kind"] == revisions.KIND:
-            yield Record(action.manifest["revision"], action.manifest["data"])
-
-
-def _entry(view: View, record: Record, before: Manifest, time: str) -> Manifest:
-    verdict, reason, message = _verdict(view, record, before)
-    version, digest = _served(view.pods, record.number)
+def _entry(view: View, record: Record, pin: Pin | None, time: str) -> Manifest:
+    before = view.memory.history.get(record.number, {})
+    verdict, reason, message = _verdict(view, record.number, before)
+    version, digest = (pin.version, pin.digest) if pin is not None else _served(view.pods, record.number)
+    started = before.get("started") if isinstance(before.get("started"), str) else record.created or time
     same = before.get("verdict") == verdict and isinstance(before.get("time"), str)
+    again = verdict is Verdict.PROGRESSING and view.memory.revision != record.number
     found = {
         "revision": record.number,
         "uri": str(loose.mapping(record.spec.get("model")).get("uri", "")),
@@ -52,28 +41,46 @@ def _entry(view: View, record: Record, before: Manifest, time: str) -> Manifest:
         "verdict": str(verdict),
         "reason": reason,
         "message": loose.one_line(message, _MESSAGE_LENGTH),
-        "time": before["time"] if same else time,
+        "started": started,
+        "time": before["time"] if same and not again else time,
     }
     return {field: value for field, value in found.items() if value is not None}
 
 
-def _verdict(view: View, record: Record, before: Manifest) -> tuple[Verdict, str, str]:
-    """Return how a revision fared: once Ready it stays so; once Failed it stays so until it is Ready."""
-    said = loose.text(before.get("verdict"))
-    if said == Verdict.READY:
-        return Verdict.READY, "", ""
+def _verdict(view: View, number: int, before: Manifest) -> tuple[Verdict, str, str]:
+    """Return how a revision fared: the stable one is Ready; once Failed it stays so while it is asked for.
+
+    Asked for anew, a revision is on its way again, whatever became of it before.
+    """
+    said = view.memory.verdict(number)
     kept = loose.text(before.get("reason")), loose.text(before.get("message"))
     if view.plan.revision is None:  # nothing was decided: nothing is new
-        return (Verdict(said), *kept) if said in set(Verdict) else (Verdict.PROGRESSING, "", "")
-    if record.number != view.revision:
-        return (Verdict.FAILED, *kept) if said == Verdict.FAILED else (Verdict.SUPERSEDED, "", "")
-    if view.complete:
+        return (said, *kept) if said is not None else (Verdict.PROGRESSING, "", "")
+    if number == view.plan.stable or (number == view.served == view.revision and _serves(view)):
         return Verdict.READY, "", ""
-    undecided = view.plan.problem is not None or view.failure is not None
-    if not undecided and conditions.progressing(view).status is ConditionStatus.FALSE:
-        ready = conditions.ready(view)
-        return Verdict.FAILED, str(ready.reason), ready.message
-    return (Verdict.FAILED, *kept) if said == Verdict.FAILED else (Verdict.PROGRESSING, "", "")
+    if number == view.revision:
+        return (Verdict.FAILED, *kept) if view.memory.failed(number) else _judge(view, number)
+    if said is Verdict.FAILED:
+        return (said, *kept)
+    return (Verdict.READY if said is Verdict.READY else Verdict.SUPERSEDED), "", ""
+
+
+def _judge(view: View, number: int) -> tuple[Verdict, str, str]:
+    """Return how the revision that is asked for fares, which has neither served completely nor failed."""
+    if (says := conditions.failed(view)) is not None:
+        return Verdict.FAILED, str(says.reason), says.message
+    if view.memory.answered(number) or any(pod.revision == number and pod.ready for pod in view.pods):
+        return Verdict.PROGRESSING, str(Reason.AVAILABLE), "A pod of it has answered"
+    return Verdict.PROGRESSING, "", ""
+
+
+def stable(view: View) -> int | None:
+    """Return the last revision that served completely, the present moment included."""
+    return view.served if _serves(view) else view.plan.stable if view.plan.revision is not None else view.memory.stable
+
+
+def _serves(view: View) -> bool:
+    return view.complete and view.counts is not None and view.counts.wanted > 0
 
 
 def _served(pods: tuple[Pod, ...], revision: int) -> tuple[int | None, str | None]:

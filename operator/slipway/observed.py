@@ -139,6 +139,7 @@ class Plan:
         paused: the failed revision is left as it is, and waits for the user.
         stable: number of the last revision that served completely, the present moment included; None before the first.
         failed: the revision that is asked for has failed, and a status that was written says so.
+        pinned: the revision that is asked for is so by its number.
         throttled: the Deployment has one pod, although more are wanted, until that pod has told what it fetched.
     """
 
@@ -152,6 +153,7 @@ class Plan:
     paused: bool = False
     stable: int | None = None
     failed: bool = False
+    pinned: bool = False
     throttled: bool = False
 
 

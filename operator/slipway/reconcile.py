@@ -79,6 +79,7 @@ class _Done:
     written: int = 0
     failures: list[Failure] = field(default_factory=list)
     wait: float | None = None
+    """Seconds until the next look; None for never."""
     later: TryLater | None = None
 
 
@@ -179,13 +180,15 @@ class Reconciler:
             if known is not None:
                 failure, wait = known
                 done.failures.append(failure)
-                done.wait = min(wait, done.wait or wait)
+                done.wait = wait if done.wait is None else min(wait, done.wait)
             elif self._memory.settled(key, ref, action, self._store):
                 continue  # the server's answer to exactly this was exactly what is there: it keeps another spelling
             else:
                 try:
                     await self._do(key, ref, action)
                     done.written += 1
+                    if ref.kind == "ConfigMap":
+                        done.wait = 0.0  # what waited for the pin can go on; its event is no news
                 except TryLater as error:
                     done.later = error
                     break
@@ -199,7 +202,7 @@ class Reconciler:
         failure = Failure(_ref(action), _reason(action, error), str(error))
         wait = self._memory.refuse(key, action, failure, self._clock())
         done.failures.append(failure)
-        done.wait = min(wait, done.wait or wait)
+        done.wait = wait if done.wait is None else min(wait, done.wait)
         self._metrics.failed(type(error).__name__)
         level = logging.INFO if _TERMINATING in failure.message else logging.WARNING
         _log.log(level, "%s was refused: %s", failure.ref, error, extra=logs.about(key))
@@ -244,7 +247,7 @@ class Reconciler:
         self._memory.say(key, new, kept)
         for fact in status.events(old, new):
             await self._recorder.tell(key, uid, fact)
-        return None
+        return 0.0 if status.calls_for_action(old, kept) else None
 
     def _patience(self, key: Key, old: Manifest, new: Manifest, *, trouble: bool) -> float:
         """Return how many seconds the new status may still wait to be merged with what comes next; 0 for none."""

@@ -17,8 +17,12 @@ from slipway.observed import Manifest, Pod, Ref
 from slipway.runtimes import Images
 
 KIND = "ControllerRevision"
-PARTS = frozenset({"model", "runtime", "resources", "gpu", "pod_template"})
-"""Fields of the spec that make a revision. The others (replicas, autoscaling, rollout) change no pod."""
+_PIN = "ConfigMap"
+PARTS: dict[str, Any] = {
+    **dict.fromkeys(("model", "runtime", "resources", "gpu", "pod_template"), True),
+    "rollout": {"gate"},
+}
+"""Fields of the spec that make a revision. The others (replicas, autoscaling, the rest of rollout) change no pod."""
 _EMPTY: tuple[object, ...] = ({}, [])
 
 
@@ -28,13 +32,15 @@ class Record:
 
     Attributes:
         number: its number; it never changes its meaning.
-        data: what the ControllerRevision holds: `spec`, `images`, `template`.
+        data: what the ControllerRevision holds: `spec`, `images`, `template`, and `retry` where there was such a token.
         uid: of the ControllerRevision; empty while it is not in the cluster.
+        created: when the ControllerRevision was made, as the API server says it; empty while it is not in the cluster.
     """
 
     number: int
     data: Manifest
     uid: str = ""
+    created: str = ""
 
     @property
     def spec(self) -> Manifest:
@@ -51,42 +57,58 @@ class Record:
         """The image of its server."""
         return str(loose.mapping(self.data.get("images")).get("server", ""))
 
+    @property
+    def retry(self) -> str:
+        """The token that the ModelDeployment carried when it was made; empty if there was none."""
+        return loose.text(self.data.get("retry"))
+
 
 def part(spec: ModelDeploymentSpec) -> Manifest:
     """Return what of a spec makes a revision, as JSON without empty maps and lists."""
-    found = spec.model_dump(mode="json", by_alias=True, exclude_none=True, include=set(PARTS))
+    found = spec.model_dump(mode="json", by_alias=True, exclude_none=True, include=PARTS)
     filled = {
         name: {field: value for field, value in fields.items() if value not in _EMPTY} for name, fields in found.items()
     }
     return {name: fields for name, fields in filled.items() if fields}
 
 
-def make(number: int, spec: ModelDeploymentSpec, images: Images, template: Manifest) -> Record:
-    """Return the record of a new revision."""
+def make(number: int, spec: ModelDeploymentSpec, images: Images, template: Manifest, retry: str = "") -> Record:
+    """Return the record of a new revision; `retry` is the token that the ModelDeployment carries."""
     resolved = {"server": images.server, "tools": images.tools, "pullPolicy": images.pull_policy}
-    return Record(number, {"spec": part(spec), "images": resolved, "template": template})
+    data: Manifest = {"spec": part(spec), "images": resolved, "template": template}
+    return Record(number, data | {"retry": retry} if retry else data)
+
+
+def held(number: int, template: Manifest) -> Record:
+    """Return what stands for a record that is lost and cannot be made again: the pod template that runs, and nothing else."""
+    return Record(number, {"spec": {}, "template": template})
 
 
 def read(children: Mapping[Ref, Manifest], name: str, uid: str) -> tuple[Record, ...]:
     """Return the records of a ModelDeployment among its children, newest first; others' and unreadable ones are left out."""
     found = [
-        Record(body["revision"], body["data"], str(body.get("metadata", {}).get("uid", "")))
+        Record(
+            body["revision"],
+            body["data"],
+            str(body.get("metadata", {}).get("uid", "")),
+            loose.text(body.get("metadata", {}).get("creationTimestamp")),
+        )
         for ref, body in children.items()
         if ref.kind == KIND and names.holder(body, name, uid) is None and _readable(ref, body, name)
     ]
     return tuple(sorted(found, key=lambda record: record.number, reverse=True))
 
 
-def highest_number(children: Mapping[Ref, Manifest], name: str, rolled_out: int) -> int:
-    """Return the highest number that is taken: by an object of that name, whoever owns it, or by the Deployment's pods.
+def highest_number(children: Mapping[Ref, Manifest], name: str, known: Iterable[int]) -> int:
+    """Return the highest number that is taken: by an object of that name, whoever owns it, or by anything else.
 
     Args:
-        children: the observed children.
+        children: the observed children; records, and the pins that are named like them.
         name: of the ModelDeployment.
-        rolled_out: revision of the Deployment's pod template; 0 if there is none.
+        known: numbers that are taken besides: by the Deployment, by pods, in the status.
     """
-    taken = (_number(ref.name, name) for ref in children if ref.kind == KIND)
-    return max(rolled_out, 0, *(number for number in taken if number is not None))
+    taken = (_number(ref.name, name) for ref in children if ref.kind in {KIND, _PIN})
+    return max(0, *known, *(number for number in taken if number is not None))
 
 
 def same(recorded: Manifest, wanted: Manifest) -> bool:
@@ -112,9 +134,9 @@ def images_of(template: object) -> Images | None:
     return None
 
 
-def surplus(records: Iterable[Record], current: int, pods: Iterable[Pod], limit: int) -> tuple[Record, ...]:
-    """Return the records beyond the limit, oldest first; those of running pods and of the current revision stay."""
-    used = {pod.revision for pod in pods} | {current}
+def surplus(records: Iterable[Record], kept: Iterable[int], pods: Iterable[Pod], limit: int) -> tuple[Record, ...]:
+    """Return the records beyond the limit, oldest first; those that are to be kept and those of running pods stay."""
+    used = {pod.revision for pod in pods} | set(kept)
     newest_first = sorted(records, key=lambda record: record.number, reverse=True)
     return tuple(record for record in reversed(newest_first[limit:]) if record.number not in used)
 

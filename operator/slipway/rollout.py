@@ -87,18 +87,25 @@ def replicas(spec: ModelDeploymentSpec, live: Manifest | None) -> int | None:
     return counts(live).wanted if live else 1
 
 
-def hand_over(spec: ModelDeploymentSpec, live: Manifest | None) -> int | None:
+def hand_over(spec: ModelDeploymentSpec, live: Manifest | None, *, begins: bool) -> int | None:
     """Return the number of pods that another manager must hold before Slipway stops sending it, or None.
 
     Server-side apply removes a field that its only owner stops sending; the Deployment would fall back to one pod. An
     autoscaler does nothing for a Deployment that has been scaled to zero: it is given the fewest pods.
+
+    Args:
+        spec: what the user asks for.
+        live: the Deployment.
+        begins: the autoscaler is not there yet.
     """
     if spec.autoscaling is None:
         return None
     least = spec.autoscaling.min_replicas
     if live is None:
         return least if least > 1 else None
-    return (counts(live).wanted or least) if live["metadata"].get(names.OWNS_REPLICAS) else None
+    if live["metadata"].get(names.OWNS_REPLICAS):
+        return counts(live).wanted or least
+    return least if begins and counts(live).wanted < least else None
 
 
 def draining(
@@ -116,7 +123,8 @@ def draining(
     strategy = spec.rollout.strategy
     if strategy is not RolloutStrategy.AUTO:
         return strategy is RolloutStrategy.DRAIN_FIRST
-    if spec.gpu is None or live is None or (number(live) == record.number and counts(live).complete):
+    wanted = _gpu(record)
+    if wanted is None or live is None or (number(live) == record.number and counts(live).complete):
         return False
     rolling = ((live.get("spec") or {}).get("strategy") or {}).get("rollingUpdate") or {}
     if rolling.get("maxSurge") == 0:
@@ -130,7 +138,7 @@ def draining(
         for pod in pods
         if pod.revision != record.number and pod.state not in _HOLDS_NO_GPU and pod.reason is not Reason.EVICTED
     }
-    return waiting and any(old.number in holding and _frees(old, spec.gpu) for old in records)
+    return waiting and any(old.number in holding and _frees(old, wanted) for old in records)
 
 
 def _frees(old: Record, wanted: Gpu) -> bool:
@@ -138,12 +146,19 @@ def _frees(old: Record, wanted: Gpu) -> bool:
 
     Otherwise letting it go would take a pod out of service and gain nothing.
     """
-    try:
-        held = Gpu.model_validate(old.spec.get("gpu"))
-    except ValueError:
+    held = _gpu(old)
+    if held is None:
         return False
     same_model = wanted.product is None or wanted.product == held.product
     return gpu_resource(held) == gpu_resource(wanted) and held.count >= wanted.count and same_model
+
+
+def _gpu(record: Record) -> Gpu | None:
+    """Return the GPUs of a pod of a revision, or None."""
+    try:
+        return Gpu.model_validate(record.spec.get("gpu"))
+    except ValueError:
+        return None
 
 
 def seconds_left(spec: ModelDeploymentSpec, live: Manifest | None, record: Record, now: datetime) -> float | None:

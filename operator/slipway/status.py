@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from slipway import conditions, history, loose, names
+from slipway import conditions, history, loose, names, remembered
 from slipway.api import ConditionStatus, ConditionType, PodState, Reason
-from slipway.conditions import Says, View, old_condition, worst_first
+from slipway.conditions import Says, View, old_condition
+from slipway.failure import worst_first
 from slipway.observed import Failure, Key, Manifest, Observed, Plan, Pod
 
 MOST_PODS = 50
@@ -25,6 +26,8 @@ _GOOD = frozenset(
         Reason.SCALING,
         Reason.DRAINING_FIRST,
         Reason.NOT_AVAILABLE,
+        Reason.NOT_ROLLED_BACK,
+        Reason.ROLLING_BACK,
     }
 )
 """Reasons that are no trouble by themselves: no Warning tells of them."""
@@ -51,7 +54,7 @@ def compute(key: Key, observed: Observed, plan: Plan, failures: tuple[Failure, .
     """
     if observed.resource is None:
         return {}
-    view = conditions.view(key, observed, plan, failures)
+    view = conditions.view(key, observed, plan, failures, now)
     metadata = loose.mapping(observed.resource.get("metadata"))
     generation = max(0, loose.number(metadata.get("generation")) or 0)
     time = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -59,18 +62,22 @@ def compute(key: Key, observed: Observed, plan: Plan, failures: tuple[Failure, .
         ConditionType.READY: conditions.ready(view),
         ConditionType.AVAILABLE: conditions.available(view),
         ConditionType.PROGRESSING: conditions.progressing(view),
+        ConditionType.ROLLED_BACK: conditions.rolled_back(view),
     }
-    recorded = history.compute(view, observed, str(metadata.get("uid", "")), time)
-    newest: Manifest = next((entry for entry in recorded if entry["revision"] == view.revision), {})
+    old = loose.mapping(observed.resource.get("status"))
+    recorded = history.compute(view, observed, time)
+    served: Manifest = next((entry for entry in recorded if entry["revision"] == view.served), {})
     found = {
         "observedGeneration": generation,
         "revision": view.revision,
-        "modelVersion": newest.get("modelVersion"),
-        "digest": newest.get("digest"),
+        "stableRevision": history.stable(view),
+        "servedRevision": view.served,
+        "modelVersion": served.get("modelVersion"),
+        "digest": served.get("digest"),
         "endpoints": _endpoints(key) if view.revision is not None else None,
         **_numbers(view),
         "selector": f"{names.NAME_LABEL}={key.name}",
-        "conditions": [_condition(view.old, kind, says, generation, time) for kind, says in said.items()],
+        "conditions": [_condition(old, kind, says, generation, time) for kind, says in said.items()],
         "pods": [_pod(pod) for pod in sorted(view.pods, key=worst_first)[:MOST_PODS]],
         "history": recorded,
     }
@@ -88,6 +95,12 @@ def events(old: Manifest, new: Manifest) -> tuple[Event, ...]:
 def urgent(old: Manifest, new: Manifest) -> bool:
     """Tell whether a change of status must be written at once; counts and phases of pods may wait and be merged."""
     return _headlines(old) != _headlines(new)
+
+
+def calls_for_action(old: Manifest, new: Manifest) -> bool:
+    """Tell whether the next decision is another one because a status has been written: it holds a verdict Failed."""
+    before, after = remembered.read(old), remembered.read(new)
+    return after.revision is not None and after.failed(after.revision) and not before.failed(after.revision)
 
 
 def _condition(old: Manifest, kind: ConditionType, says: Says, generation: int, time: str) -> Manifest:
@@ -109,7 +122,7 @@ def _numbers(view: View) -> dict[str, int]:
     if counts is None:
         return {"replicas": 0, "readyReplicas": 0, "updatedReplicas": 0}
     current = view.rolled_out and counts.current
-    updated = counts.updated if current else sum(1 for pod in view.pods if _counts_as_updated(pod, view.revision))
+    updated = counts.updated if current else sum(1 for pod in view.pods if _counts_as_updated(pod, view.served))
     return {"replicas": counts.replicas, "readyReplicas": counts.ready, "updatedReplicas": updated}
 
 
@@ -150,6 +163,11 @@ def _events(old: Manifest, new: Manifest) -> Iterator[Event]:
     before, after = (old_condition(status, ConditionType.PROGRESSING) for status in (old, new))
     if after.get("reason") == Reason.DRAINING_FIRST != before.get("reason"):
         yield Event("Normal", str(Reason.DRAINING_FIRST), loose.text(after.get("message")))
+    if after.get("reason") == Reason.PAUSED != before.get("reason"):
+        yield Event("Warning", str(Reason.PAUSED), told)
+    before, after = (old_condition(status, ConditionType.ROLLED_BACK) for status in (old, new))
+    if after.get("status") == ConditionStatus.TRUE != before.get("status"):
+        yield Event("Warning", str(Reason.ROLLED_BACK), loose.text(after.get("message")))
 
 
 def _headlines(status: Manifest) -> tuple[object, ...]:
@@ -157,6 +175,8 @@ def _headlines(status: Manifest) -> tuple[object, ...]:
     return (
         status.get("observedGeneration"),
         status.get("revision"),
+        status.get("stableRevision"),
+        status.get("servedRevision"),
         status.get("endpoints"),
         [(item.get("status"), item.get("reason")) for item in loose.items(status.get("conditions"))],
         [(item.get("revision"), item.get("verdict")) for item in loose.items(status.get("history"))],

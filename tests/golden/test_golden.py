@@ -63,7 +63,7 @@ def test_what_was_applied_is_in_sync(case: str) -> None:
     world = World(read(case))
     created = world.settle()
     assert created.actions
-    world.roll_out()
+    world.serve()
     assert actions(world.decide()) == []
 
 

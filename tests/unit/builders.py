@@ -14,6 +14,7 @@ from slipway.runtimes import Defaults
 
 DEFAULTS = Defaults("tensorflow/serving", "2.20.0", "slipway/tools:0.1.0", "IfNotPresent")
 NOW = datetime(2026, 11, 22, 8, 0, 0, tzinfo=UTC)
+DIGEST = "sha256:" + "a" * 64
 UID = "7f0c2c9e-0000-4000-8000-000000000001"
 
 
@@ -127,9 +128,23 @@ class World:
         assert again.actions == (), [describe(action) for action in again.actions]
         return decided
 
+    def serve(self) -> Self:
+        """Decide, act, be the Deployment controller and say so, until nothing is left to do."""
+        for _ in range(5):
+            decided = self.decide()
+            for action in decided.actions:
+                self.act(action)
+            self.roll_out()
+            self.say()
+            if not decided.actions and not self.decide().actions:
+                return self
+        raise AssertionError([describe(action) for action in self.decide().actions])
+
     def act(self, action: Apply | Delete) -> None:
         if isinstance(action, Delete):
             assert self.children.pop(action.ref)["metadata"]["uid"] == action.uid
+            if action.ref.kind == "ControllerRevision":  # the garbage collector
+                self.children.pop(Ref("ConfigMap", action.ref.name), None)
             return
         manifest = json.loads(json.dumps(action.manifest))
         ref = Ref(manifest["kind"], manifest["metadata"]["name"])
@@ -179,7 +194,7 @@ class World:
         live["status"] = {field: value for field, value in live["status"].items() if value != 0}
         state = PodState.READY if ready else PodState.LOADING
         self.pods = tuple(
-            a_pod(f"{self.key.name}-{number}-{index}", number, state, digest="sha256:" + "a" * 64, model_version=3)
+            a_pod(f"{self.key.name}-{number}-{index}", number, state, digest=DIGEST, model_version=3)
             for index in range(wanted)
         )
         return self
@@ -191,11 +206,7 @@ class World:
 
 def served(model: Model | Manifest, defaults: Defaults = DEFAULTS) -> World:
     """Return a world in which the model is served and the status says so."""
-    world = World(model, defaults)
-    world.settle()
-    world.roll_out()
-    world.say()
-    return world
+    return World(model, defaults).serve()
 
 
 def merge(live: Any, sent: Any) -> Any:

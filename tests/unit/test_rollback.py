@@ -1,0 +1,423 @@
+"""A revision fails: what is served instead, in which order, and in which words."""
+
+from typing import Any
+
+import pytest
+
+from slipway import names, status
+from slipway.api import PodState, Reason
+from slipway.observed import Manifest, Pod, Ref
+from tests.unit.builders import DIGEST, Model, World, a_pod, actions, condition, in_trouble, served
+
+BETTER = {"uri": "pvc://models/better"}
+WORSE = {"uri": "pvc://models/worse"}
+GATE_WORDS = "GateFailed: accuracy is 0.41, the bound is >=0.95"
+
+
+def failing(model: Model | None = None, reason: Reason = Reason.GATE_FAILED, **pod: Any) -> World:
+    """Revision 1 serves; revision 2 has one pod, which has failed, and nobody has said so yet."""
+    world = served(model or Model().replicas(3))
+    world.change(model=WORSE).settle()
+    bad = in_trouble(reason, GATE_WORDS, name="bad", revision=2, **pod)
+    return rolling(world, *world.pods, bad)
+
+
+def rolling(world: World, *pods: Pod) -> World:
+    """Be the Deployment controller in the middle of a roll-out: these are the pods."""
+    number = names.revision_number(world.deployment["spec"]["template"])
+    updated = [pod for pod in pods if pod.revision == number]
+    world.numbers(
+        observedGeneration=world.deployment["metadata"]["generation"],
+        replicas=len(pods),
+        updatedReplicas=len(updated),
+        readyReplicas=sum(pod.ready for pod in pods),
+        availableReplicas=sum(pod.ready for pod in pods),
+    )
+    world.pods = tuple(pods)
+    return world
+
+
+def deployed(world: World) -> int:
+    return names.revision_number(world.deployment["spec"]["template"])
+
+
+def history(told: Manifest) -> dict[int, str]:
+    return {entry["revision"]: entry["verdict"] for entry in told["history"]}
+
+
+def rolled_back(model: Model | None = None, **pod: Any) -> World:
+    world = failing(model, **pod)
+    world.say()
+    world.settle()
+    world.roll_out()
+    world.say()
+    return world
+
+
+def test_first_the_verdict_is_written_then_the_deployment_turned_back() -> None:
+    world = failing()
+    before = world.body["status"]
+    assert world.decide().actions == (), "the verdict has not been written: nothing may move"
+    told = world.say()
+    assert history(told) == {2: "Failed", 1: "Ready"}
+    assert told["history"][0]["reason"] == "GateFailed"
+    assert GATE_WORDS in told["history"][0]["message"]
+    assert status.urgent(before, told)
+    assert status.calls_for_action(before, told), "the key is looked at again at once"
+    assert condition(told, "RolledBack")[:2] == ("False", "NotRolledBack")
+    template = world.children[Ref("ControllerRevision", "digits-1")]["data"]["template"]
+    decided = world.settle()
+    assert actions(decided) == ["apply Deployment digits"]
+    assert (decided.revision, decided.served, decided.stable) == (2, 1, 1)
+    assert decided.actions[0].manifest["spec"]["template"] == template  # type: ignore[union-attr]
+
+
+def test_the_words_of_a_rollback() -> None:
+    world = failing()
+    failed = world.say()
+    world.settle()
+    going = world.say()
+    assert condition(going, "Progressing")[:2] == ("True", "RollingBack")
+    world.roll_out()
+    told = world.say()
+    assert (told["revision"], told["servedRevision"], told["stableRevision"]) == (2, 1, 1)
+    words = (
+        f"Revision 2 failed: Pod bad: {GATE_WORDS}. Revision 1 serves on 3 pods. Change the spec, or try again with: "
+        "kubectl annotate mdep digits -n team-a serving.slipway.dev/retry=2 --overwrite"
+    )
+    assert condition(told, "Ready") == ("False", "GateFailed", words)
+    assert condition(told, "Available")[:2] == ("True", "Available")
+    assert condition(told, "Progressing")[:2] == ("False", "RolledBack")
+    back = condition(told, "RolledBack")
+    assert back[:2] == ("True", "GateFailed")
+    assert GATE_WORDS in back[2]
+    assert "Revision 1 is served instead" in back[2]
+    assert (told["digest"], told["modelVersion"]) == (DIGEST, 3)
+    assert [(event.type, event.reason) for event in status.events(failed, going)] == [("Warning", "RolledBack")]
+    assert status.events(going, told) == ()
+
+
+def test_a_rolled_back_state_is_quiet() -> None:
+    world = rolled_back()
+    told = world.body["status"]
+    for _ in range(3):
+        assert world.later(3600).decide().actions == ()
+        assert world.say() == told
+
+
+def test_a_change_of_the_spec_is_a_new_attempt() -> None:
+    world = rolled_back()
+    decided = world.change(model=BETTER).settle()
+    assert (decided.revision, decided.served) == (3, 3)
+    world.roll_out()
+    told = world.say()
+    assert history(told) == {3: "Ready", 2: "Failed", 1: "Ready"}
+    assert condition(told, "RolledBack")[0] == "False"
+    assert condition(told, "Ready")[0] == "True"
+
+
+def test_what_is_no_part_of_the_revision_is_no_new_attempt() -> None:
+    world = rolled_back()
+    decided = world.change(replicas=5).settle()
+    assert (decided.revision, decided.served, deployed(world)) == (2, 1, 1)
+    assert world.deployment["spec"]["replicas"] == 5
+
+
+def test_going_back_to_the_stable_spec_restarts_no_pod() -> None:
+    world = rolled_back()
+    told = world.body["status"]
+    decided = world.change(model={"uri": "pvc://models/digits"}).settle()
+    assert (decided.revision, actions(decided)) == (1, [])
+    after = world.say()
+    assert condition(after, "Ready")[0] == "True"
+    assert [event.type for event in status.events(told, after)] == ["Normal"]
+    again = world.change(model=WORSE).settle()
+    assert (again.revision, again.served) == (3, 3), "asked for anew it is another attempt, resolved anew"
+
+
+def test_the_first_revision_has_nothing_to_go_back_to() -> None:
+    world = World(Model())
+    world.settle()
+    world.roll_out(ready=False)
+    rolling(world, in_trouble(Reason.LOAD_FAILED, "no such op", name="bad"))
+    told = world.say()
+    assert history(told) == {1: "Failed"}
+    assert "No earlier revision can serve instead" in condition(told, "Ready")[2]
+    assert condition(told, "Ready")[1] == "LoadFailed"
+    assert world.decide().actions == ()
+    world.roll_out()
+    assert history(world.say()) == {1: "Ready"}, "Kubernetes went on trying"
+
+
+@pytest.mark.parametrize("reason", [Reason.UNSCHEDULABLE, Reason.GPU_UNAVAILABLE, Reason.FETCH_FAILED])
+def test_what_may_pass_is_a_failure_by_the_deadline_alone(reason: Reason) -> None:
+    world = failing()
+    waits = a_pod("new", 2, PodState.FAILED, reason=reason, message="words")
+    rolling(world, *world.pods[:-1], waits)
+    assert history(world.say())[2] == "Progressing"
+    world.deployment["status"]["conditions"][1] |= {"status": "False", "reason": "ProgressDeadlineExceeded"}
+    assert history(world.later(300).say())[2] == "Progressing", (
+        "that is of an earlier attempt: ten minutes are not over"
+    )
+    told = world.later(300).say()
+    assert history(told)[2] == "Failed"
+    assert told["history"][0]["reason"] == str(reason)
+    world.settle()
+    assert deployed(world) == 1
+
+
+def test_a_crash_is_given_another_chance() -> None:
+    world = failing(reason=Reason.CRASH_LOOP, restarts=1)
+    assert history(world.say())[2] == "Progressing"
+    rolling(world, *world.pods[:-1], in_trouble(Reason.CRASH_LOOP, name="bad", revision=2, restarts=2))
+    assert history(world.say())[2] == "Failed"
+
+
+def test_an_image_is_given_some_seconds() -> None:
+    world = served(Model())
+    world.change(model=WORSE).settle()
+    bad = in_trouble(Reason.IMAGE_PULL_FAILED, name="bad", revision=2, scheduled=world.now, patience=20)
+    rolling(world, *world.pods, bad)
+    assert history(world.later(15).say())[2] == "Progressing"
+    assert world.decide().wake_after == 5.0
+    assert history(world.later(5).say())[2] == "Failed"
+
+
+def test_a_revision_of_which_a_pod_has_answered_fails_by_the_deadline_alone() -> None:
+    world = served(Model().replicas(3))
+    world.change(model=WORSE).settle()
+    old = world.pods
+    told = rolling(world, *old[:2], a_pod("new", 2)).say()
+    assert (told["history"][0]["verdict"], told["history"][0]["reason"]) == ("Progressing", "Available")
+    world.settle()
+    told = rolling(world, *old[:2], in_trouble(Reason.OUT_OF_MEMORY, name="new", revision=2)).say()
+    assert history(told)[2] == "Progressing"
+
+
+def test_a_pod_that_goes_says_nothing() -> None:
+    world = failing()
+    rolling(world, *world.pods[:-1], a_pod("bad", 2, PodState.TERMINATING))
+    assert history(world.say())[2] == "Progressing"
+
+
+# Pause
+
+
+def test_paused_nothing_moves_until_the_spec_changes() -> None:
+    world = failing(Model().replicas(3).rollout(onFailure="Pause"))
+    world.say()
+    decided = world.settle()
+    assert (actions(decided), decided.paused, deployed(world)) == (["apply Deployment digits"], True, 2)
+    assert world.deployment["spec"]["paused"] is True
+    rolling(world, *world.pods)
+    told = world.say()
+    assert condition(told, "Ready")[:2] == ("False", "GateFailed")
+    assert "paused (spec.rollout.onFailure); 3 pods of revision 1 answer" in condition(told, "Ready")[2]
+    assert condition(told, "Progressing")[:2] == ("False", "Paused")
+    assert condition(told, "RolledBack")[0] == "False"
+    assert world.later(10**5).say() == told
+    world.change(model=BETTER).settle()
+    assert not world.deployment["spec"].get("paused")
+    assert deployed(world) == 3
+
+
+def test_pause_and_then_rollback_after_all() -> None:
+    world = failing(Model().replicas(3).rollout(onFailure="Pause"))
+    world.say()
+    world.settle()
+    world.change(rollout={"onFailure": "Rollback"}).settle()
+    assert (deployed(world), world.deployment["spec"].get("paused")) == (1, None)
+
+
+def test_what_was_rolled_back_is_not_turned_to_again_to_be_paused() -> None:
+    world = rolled_back()
+    assert actions(world.change(rollout={"onFailure": "Pause"}).settle()) == []
+
+
+# Retry
+
+
+def annotate(world: World, token: str) -> World:
+    world.body["metadata"]["annotations"] = {names.RETRY_ANNOTATION: token}
+    return world
+
+
+def test_a_failed_spec_is_tried_once_more_for_each_token() -> None:
+    world = rolled_back()
+    decided = annotate(world, "2").settle()
+    assert (decided.revision, decided.served) == (3, 3)
+    assert world.children[Ref("ControllerRevision", "digits-3")]["data"]["retry"] == "2"
+    rolling(world, *world.pods, in_trouble(Reason.GATE_FAILED, "again", name="bad", revision=3)).say()
+    world.settle()
+    assert deployed(world) == 1
+    assert world.decide().actions == (), "the token has been used"
+    assert annotate(world, "another").settle().revision == 4
+
+
+def test_a_token_does_nothing_while_nothing_has_failed() -> None:
+    assert annotate(served(Model()), "x").decide().actions == ()
+
+
+def test_an_old_token_tries_no_new_failure_again() -> None:
+    world = rolled_back()
+    annotate(world, "2").settle()
+    world.serve()
+    world.change(model=BETTER).settle()
+    rolling(world, *world.pods, in_trouble(Reason.GATE_FAILED, "again", name="bad", revision=4)).say()
+    decided = world.settle()
+    assert (decided.revision, decided.served) == (4, 3)
+
+
+# pinnedRevision
+
+
+def test_a_pinned_revision_is_served_as_it_was() -> None:
+    world = served(Model())
+    world.change(model=BETTER).serve()
+    before = world.children[Ref("ControllerRevision", "digits-1")]["data"]["template"]
+    decided = world.change(pinnedRevision=1).settle()
+    assert (actions(decided), decided.revision) == (["apply Deployment digits"], 1)
+    assert (
+        world.deployment["spec"]["template"]["spec"]["containers"][0]["args"] == before["spec"]["containers"][0]["args"]
+    )
+    world.roll_out()
+    told = world.say()
+    assert (told["revision"], told["stableRevision"]) == (1, 1)
+    world.change(model=WORSE)
+    assert world.decide().actions == (), "whatever the rest of the spec says"
+    world.change(model=BETTER, pinnedRevision=None)
+    assert world.settle().revision == 2, "and back to what was served"
+
+
+def test_a_pinned_revision_that_is_gone_leaves_what_is_served() -> None:
+    world = served(Model().replicas(2))
+    told = world.body["status"]
+    decided = world.change(pinnedRevision=7).decide()
+    assert decided.actions == ()
+    after = world.say()
+    assert condition(after, "Ready")[:2] == ("False", "RevisionNotFound")
+    assert "choose one of 1" in condition(after, "Ready")[2]
+    assert condition(after, "Available")[:2] == ("True", "Available")
+    for field in ("revision", "stableRevision", "servedRevision", "history", "pods"):
+        assert after[field] == told[field]
+    world.change(replicas=3).settle()
+    assert world.deployment["spec"]["replicas"] == 3, "the rest of the spec is carried out"
+
+
+def test_a_pinned_revision_that_never_was() -> None:
+    decided = World(Model().spec(pinnedRevision=1)).decide()
+    assert decided.actions == ()
+    assert decided.problem is not None
+    assert decided.problem.message == "spec.pinnedRevision: there is no record of revision 1: remove the field"
+
+
+def test_a_pinned_revision_that_fails_is_rolled_back_too() -> None:
+    world = served(Model())
+    world.change(model=BETTER).serve()
+    world.change(pinnedRevision=1).settle()
+    rolling(world, *world.pods, in_trouble(Reason.FETCH_FAILED, "SourceChanged: another", name="bad")).say()
+    world.settle()
+    world.roll_out()
+    told = world.say()
+    assert (deployed(world), told["revision"], told["servedRevision"]) == (2, 1, 2)
+    assert condition(told, "Ready")[2].endswith("Set spec.pinnedRevision to another revision, or remove it")
+
+
+def test_a_failed_revision_is_pinned_and_tried_again() -> None:
+    world = rolled_back()
+    world.change(pinnedRevision=1).settle()
+    world.say()
+    world.change(pinnedRevision=2).settle()
+    assert deployed(world) == 2
+    told = rolling(world, *world.pods).say()
+    assert history(told)[2] == "Progressing"
+
+
+# A newer spec supersedes
+
+
+def test_a_newer_spec_supersedes_one_that_is_on_its_way_or_has_failed() -> None:
+    world = failing()
+    world.change(model=BETTER)
+    decided = world.settle()
+    assert (decided.revision, decided.served) == (3, 3)
+    told = rolling(world, *world.pods).say()
+    assert history(told) == {3: "Progressing", 2: "Superseded", 1: "Ready"}
+
+
+def test_a_spec_that_cannot_be_carried_out_does_not_keep_a_failed_one_from_going_back() -> None:
+    world = failing()
+    world.say()
+    world.change(runtime={"args": {"no_such_flag": "1"}}).settle()
+    assert deployed(world) == 1
+
+
+# Records and numbers
+
+
+def test_the_stable_and_the_pinned_record_are_never_pruned() -> None:
+    world = served(Model().rollout(historyLimit=1))
+    for number in range(2, 6):
+        world.change(model={"uri": f"pvc://models/{number}"}).settle()
+        bad = in_trouble(Reason.GATE_FAILED, name="bad", revision=world.decide().revision or 0)
+        rolling(world, a_pod("old", 1), bad).say()
+        world.settle()
+        world.roll_out()
+        world.say()
+    records = {ref.name for ref in world.children if ref.kind == "ControllerRevision"}
+    assert records == {"digits-1", f"digits-{world.body['status']['revision']}"}
+
+
+def test_a_stable_revision_whose_record_was_deleted_goes_on() -> None:
+    world = rolled_back()
+    del world.children[Ref("ControllerRevision", "digits-1")]
+    assert world.decide().actions == ()
+    world.change(replicas=5).settle()
+    assert (deployed(world), world.deployment["spec"]["replicas"]) == (1, 5)
+
+
+def test_a_number_is_not_used_again_although_its_record_was_deleted() -> None:
+    world = rolled_back()
+    del world.children[Ref("ControllerRevision", "digits-2")]
+    assert world.settle().revision == 3
+
+
+def test_a_lost_status_costs_one_more_try() -> None:
+    world = rolled_back()
+    del world.body["status"]
+    decided = world.settle()
+    assert (decided.revision, decided.served, decided.stable) == (2, 2, 1)
+    world.say(decided)
+    rolling(world, *world.pods, in_trouble(Reason.GATE_FAILED, name="bad", revision=2)).say()
+    world.settle()
+    assert deployed(world) == 1
+
+
+def test_a_status_of_a_release_that_named_no_stable_revision() -> None:
+    world = failing()
+    told = world.say()
+    del told["stableRevision"], told["servedRevision"]
+    assert world.decide().stable == 1
+    world.settle()
+    assert deployed(world) == 1
+
+
+def test_with_an_autoscaler_the_number_of_pods_is_never_touched() -> None:
+    world = failing(Model().autoscaling(1, 9))
+    world.deployment["spec"]["replicas"] = 7
+    world.say()
+    for action in world.decide().actions:
+        assert "replicas" not in action.manifest["spec"]  # type: ignore[union-attr]
+        world.act(action)
+    assert (deployed(world), world.deployment["spec"]["replicas"]) == (1, 7)
+
+
+def test_a_revision_without_pods_has_not_served() -> None:
+    world = served(Model())
+    world.change(model=WORSE, replicas=0).serve()
+    told = world.body["status"]
+    assert (told["revision"], told["stableRevision"]) == (2, 1)
+    world.change(replicas=1).settle()
+    rolling(world, in_trouble(Reason.GATE_FAILED, name="bad", revision=2)).say()
+    world.settle()
+    assert deployed(world) == 1
