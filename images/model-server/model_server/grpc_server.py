@@ -9,10 +9,11 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from model_server import textproto
+from model_server import fast_lane, textproto
 from model_server.core import Core
 from model_server.errors import Code, ServingError, invalid_argument
 from model_server.options import Options
+from model_server.predict_calls import PredictCalls
 from model_server.protos import model_service_pb2_grpc, prediction_service_pb2_grpc
 
 #: Waiting in a batching queue or for the model costs a thread, not a CPU: fewer would keep batches small.
@@ -24,6 +25,7 @@ REFLECTED = (
     "tensorflow.serving.ModelService",
     reflection.SERVICE_NAME,
 )
+PREDICT_METHOD = "/tensorflow.serving.PredictionService/Predict"
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 _UNLIMITED = -1
 _FOREVER_SECONDS = 2**31 / 1000
@@ -48,11 +50,15 @@ class GrpcServer:
                 self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
             names = (*REFLECTED, health.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
+        calls = PredictCalls(core, max(options.grpc_max_threads, MINIMUM_WORKERS))
+        self._lane = fast_lane.attach(self._server, PREDICT_METHOD, calls)
         self._bind(options)
 
     def start(self) -> None:
         """Answer requests."""
         self._server.start()
+        if self._lane is not None:
+            self._lane.start()
 
     def not_serving(self) -> None:
         """Turn health to NOT_SERVING for good."""
