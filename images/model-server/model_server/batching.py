@@ -8,15 +8,16 @@ models share the threads of one `BatchScheduler`, which takes a batch when it is
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 
 from model_server.batch_tensors import Feeds, Results, batch_size, concatenated, merge, round_up, split
 from model_server.config import BatchingConfig
 from model_server.errors import Code, ServingError, invalid_argument
 from model_server.metrics import Metrics
-from model_server.servable import Runner
+from model_server.servable import Done, Runner
 from model_server.tensors import HostTensor
 
 
@@ -26,7 +27,7 @@ class _Task:
     size: int
     timeout_ms: int
     enqueued: float
-    result: "Future[Results]" = field(default_factory=Future)
+    settle: "Callable[[Results | Exception], None]"
 
     @property
     def deadline(self) -> float:
@@ -80,14 +81,13 @@ class BatchQueue:
 
     def process(self, batch: _Batch) -> None:
         """Run a batch and settle its tasks. Never raises."""
+        results: Sequence[Results | Exception]
         try:
             results = self._run(batch)
         except Exception as error:  # noqa: BLE001 - whatever it is, the waiting requests must be told
-            for task in batch.tasks:
-                task.result.set_exception(error)
-            return
+            results = [error] * len(batch.tasks)
         for task, result in zip(batch.tasks, results, strict=True):
-            task.result.set_result(result)
+            task.settle(result)
 
     def _run(self, batch: _Batch) -> list[Results]:
         now = time.monotonic()
@@ -158,6 +158,31 @@ class BatchScheduler:
             self._wake.wait(delay)
 
 
+class _Collected:
+    """The outcomes of a request's tasks, of which there are several where it was split."""
+
+    def __init__(self, tasks: int, fetches: Sequence[str], done: Done) -> None:
+        self._results: list[Results | Exception | None] = [None] * tasks
+        self._missing, self._fetches, self._done = tasks, fetches, done
+        self._lock = threading.Lock()
+
+    def settle(self, position: int, result: Results | Exception) -> None:
+        """Note the outcome of one task; the last one ends the request."""
+        with self._lock:
+            self._results[position] = result
+            self._missing -= 1
+            if self._missing:
+                return
+        failed = next((item for item in self._results if isinstance(item, Exception)), None)
+        self._done(failed if failed is not None else self._joined())
+
+    def _joined(self) -> list[HostTensor]:
+        results = [item for item in self._results if isinstance(item, dict)]
+        if len(results) == 1:
+            return [results[0][name] for name in self._fetches]
+        return [concatenated([result[name] for result in results]) for name in self._fetches]
+
+
 class Batcher:
     """Runs requests of one session in batches; a `Runner` like the session itself."""
 
@@ -168,6 +193,24 @@ class Batcher:
 
     def run(self, feeds: Sequence[tuple[str, HostTensor]], fetches: Sequence[str], timeout_ms: int) -> list[HostTensor]:
         """Enqueue, wait for the batch, give this request's share of its outputs."""
+        outcome: Future[list[HostTensor]] = Future()
+
+        def done(result: list[HostTensor] | Exception) -> None:
+            if isinstance(result, Exception):
+                outcome.set_exception(result)
+            else:
+                outcome.set_result(result)
+
+        self.submit(feeds, fetches, timeout_ms, done)
+        return outcome.result()
+
+    def submit(
+        self, feeds: Sequence[tuple[str, HostTensor]], fetches: Sequence[str], timeout_ms: int, done: Done
+    ) -> None:
+        """Enqueue and return; `done` gets the values of `fetches`, or why there are none, on the thread that ran the batch.
+
+        ServingError if the request cannot be enqueued; then `done` is not called. `done` must not raise.
+        """
         size = batch_size(feeds)
         for _ in feeds:
             self._metrics.input_batch_size.observe(size)
@@ -175,13 +218,14 @@ class Batcher:
         if size > limit:
             raise invalid_argument(f"Task size {size} is larger than maximum input batch size {limit}")
         ordered = sorted(feeds, key=lambda item: item[0])
+        parts = self._parts(ordered, size)
+        collected = _Collected(len(parts), fetches, done)
         now = time.monotonic()
-        tasks = [_Task(part, batch_size(part), timeout_ms, now) for part in self._parts(ordered, size)]
+        tasks = [
+            _Task(part, batch_size(part), timeout_ms, now, partial(collected.settle, position))
+            for position, part in enumerate(parts)
+        ]
         self._scheduler.submit(self._queue(ordered, fetches), tasks)
-        results = [task.result.result() for task in tasks]
-        if len(results) == 1:
-            return [results[0][name] for name in fetches]
-        return [concatenated([result[name] for result in results]) for name in fetches]
 
     def close(self) -> None:
         """Detach the queues and close the session."""

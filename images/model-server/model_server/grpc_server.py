@@ -37,8 +37,9 @@ class GrpcServer:
 
     def __init__(self, core: Core, options: Options) -> None:
         """Bind the port and the socket; ServingError if one cannot be bound or the TLS file is bad."""
-        workers = ThreadPoolExecutor(max(options.grpc_max_threads, MINIMUM_WORKERS), thread_name_prefix="grpc")
-        self._server = grpc.server(workers, options=_channel_arguments(options.grpc_channel_arguments))
+        workers = max(options.grpc_max_threads, MINIMUM_WORKERS)
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="grpc")
+        self._server = grpc.server(pool, options=_channel_arguments(options.grpc_channel_arguments))
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_Prediction(core), self._server)
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(_Models(core), self._server)
         self._health: Any = None
@@ -50,7 +51,7 @@ class GrpcServer:
                 self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
             names = (*REFLECTED, health.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
-        calls = PredictCalls(core, max(options.grpc_max_threads, MINIMUM_WORKERS))
+        calls = PredictCalls(core, workers, batching=options.enable_batching)
         self._lane = fast_lane.attach(self._server, PREDICT_METHOD, calls)
         self._bind(options)
 

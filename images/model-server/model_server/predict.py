@@ -6,6 +6,7 @@ Both protocols end here: gRPC with TensorProtos, REST with tensors made from JSO
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from model_server import tensors
@@ -32,15 +33,25 @@ class Predictor:
 
     def predict(self, servable: Servable, request: Any, timeout_ms: int) -> Any:
         """A PredictRequest in, a PredictResponse out."""
-        signature_name = request.model_spec.signature_name or DEFAULT_SIGNATURE
-        outputs = self.run(
-            servable, signature_name, request.inputs, request.output_filter, timeout_ms, tensors.from_proto
-        )
+        prepared = self.prepared(servable, request)
+        return self.response(prepared, self._timed_run(prepared, timeout_ms))
+
+    def prepared(self, servable: Servable, request: Any) -> "Prepared":
+        """A checked PredictRequest; ServingError if it does not suit the model."""
+        name = request.model_spec.signature_name or DEFAULT_SIGNATURE
+        return self._prepared(servable, name, request.inputs, request.output_filter, tensors.from_proto)
+
+    def response(self, prepared: "Prepared", values: Sequence[HostTensor]) -> Any:
+        """The PredictResponse with the values of `prepared.fetches`."""
         response = predict_pb2.PredictResponse()
-        fill_model_spec(response.model_spec, servable, signature_name)
-        for alias, tensor in outputs.items():
+        fill_model_spec(response.model_spec, prepared.servable, prepared.signature_name)
+        for alias, tensor in zip(prepared.aliases, values, strict=True):
             response.outputs[alias].CopyFrom(tensors.to_proto(tensor, as_content=self._as_tensor_content))
         return response
+
+    def ran(self, servable: Servable, seconds: float) -> None:
+        """Count the time of one run, the wait for its batch included."""
+        self._metrics.runtime_latency.observe(seconds * 1e6, servable.name, "Predict", "TF1")
 
     def run(
         self,
@@ -52,6 +63,23 @@ class Predictor:
         decode: _Decode,
     ) -> dict[str, HostTensor]:
         """Run one signature: values by alias in, tensors by alias out. `decode` turns a value into a tensor (ValueError: malformed)."""
+        prepared = self._prepared(servable, signature_name, inputs, output_filter, decode)
+        return dict(zip(prepared.aliases, self._timed_run(prepared, timeout_ms), strict=True))
+
+    def _timed_run(self, prepared: "Prepared", timeout_ms: int) -> list[HostTensor]:
+        started = time.monotonic()
+        values = prepared.servable.run(prepared.feeds, prepared.fetches, timeout_ms)
+        self.ran(prepared.servable, time.monotonic() - started)
+        return values
+
+    def _prepared(
+        self,
+        servable: Servable,
+        signature_name: str,
+        inputs: Mapping[str, Any],
+        output_filter: Sequence[str],
+        decode: _Decode,
+    ) -> "Prepared":
         signature = servable.signatures.get(signature_name)
         if signature is None:
             raise ServingError(Code.FAILED_PRECONDITION, f'Serving signature key "{signature_name}" not found.')
@@ -63,10 +91,18 @@ class Predictor:
             )
         feeds = _feeds(signature, inputs, decode)
         fetches = _fetches(signature, output_filter)
-        started = time.monotonic()
-        values = servable.run(feeds, list(fetches.values()), timeout_ms)
-        self._metrics.runtime_latency.observe((time.monotonic() - started) * 1e6, servable.name, "Predict", "TF1")
-        return dict(zip(fetches, values, strict=True))
+        return Prepared(servable, signature_name, feeds, list(fetches), list(fetches.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request that can be run: what to feed and to fetch, and the aliases of what is fetched."""
+
+    servable: Servable
+    signature_name: str
+    feeds: list[tuple[str, HostTensor]]
+    aliases: list[str]
+    fetches: list[str]
 
 
 def fill_model_spec(spec: Any, servable: Servable, signature_name: str) -> None:

@@ -1,8 +1,8 @@
 """One loaded version of a model: its signatures and a way to run them, with a count of who is using it."""
 
 import threading
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 from model_server.tensors import HostTensor
 
@@ -19,6 +19,20 @@ class Runner(Protocol):
         """Free what the runner holds; nothing runs any more."""
 
 
+#: Takes the outcome of a run: the values of its fetches, or why there are none.
+Done = Callable[[list[HostTensor] | Exception], None]
+
+
+@runtime_checkable
+class QueuedRunner(Protocol):
+    """A runner that can be asked without waiting for its answer."""
+
+    def submit(
+        self, feeds: Sequence[tuple[str, HostTensor]], fetches: Sequence[str], timeout_ms: int, done: Done
+    ) -> None:
+        """Enqueue; `done` gets the outcome, on another thread. ServingError if that fails; then `done` is not called."""
+
+
 class Servable:
     """A version that can be asked. `close` waits until nobody uses it."""
 
@@ -26,6 +40,7 @@ class Servable:
         self.name, self.version = name, version
         self.signatures = signatures
         self._runner = runner
+        self.queued = runner if isinstance(runner, QueuedRunner) else None
         self._users = 0
         self._closing = False
         self._idle = threading.Condition()
