@@ -79,7 +79,10 @@ def percentiles(values: "array[float]") -> dict[str, float]:
     """Return p50, p99 and the maximum of some seconds, in milliseconds."""
     ordered = sorted(values) or [0.0]
     picks = {"p50": 0.5, "p99": 0.99, "max": 1.0}
-    return {name: round(ordered[min(int(share * len(ordered)), len(ordered) - 1)] * 1000, 2) for name, share in picks.items()}
+    return {
+        name: round(ordered[min(int(share * len(ordered)), len(ordered) - 1)] * 1000, 2)
+        for name, share in picks.items()
+    }
 
 
 class Load:
@@ -166,9 +169,7 @@ class Load:
     async def _tell(self) -> None:
         while True:
             await asyncio.sleep(_PROGRESS_SECONDS)
-            print(
-                json.dumps({"sent": self._sent, "ended": self._codes.total(), "failed": self._failed}), flush=True
-            )
+            print(json.dumps({"sent": self._sent, "ended": self._codes.total(), "failed": self._failed}), flush=True)
 
     async def _listen(self) -> None:
         await asyncio.to_thread(sys.stdin.read)

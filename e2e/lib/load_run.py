@@ -98,6 +98,11 @@ class Loads:
         for kind, one in self.running.items():
             one.wait(lambda seen, kind=kind: seen["ended"] >= targets[kind], seconds)  # type: ignore[misc]
 
+    def reach(self, calls: int, seconds: float = 900) -> None:
+        """Wait until each generator has had so many answers (or failures) in all."""
+        for one in self.running.values():
+            one.wait(lambda seen: seen["ended"] >= calls, seconds)
+
     def reports(self) -> dict[str, Report]:
         """Return what came of it; only after the end."""
         found = {kind: one.report for kind, one in self.running.items()}
