@@ -142,6 +142,8 @@ def _start(options: Options) -> _Running:
         per_model_batching=options.enable_per_model_batching_parameters,
         warmup_enabled=options.enable_model_warmup,
         warmup_iterations=options.num_request_iterations_for_warmup,
+        prefer_tflite=options.prefer_tflite_model,
+        tflite_interpreters=max(options.num_tflite_pools, 1) * max(options.num_tflite_interpreters_per_pool, 1),
     )
     metrics = Metrics()
     predictor = Predictor(

@@ -5,8 +5,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from model_server import completeness, warmup
+from model_server import completeness, tflite, warmup
 from model_server import config as configuration
 from model_server.batching import Batcher, BatchScheduler
 from model_server.capi import Session, TensorFlow
@@ -29,6 +30,8 @@ class LoaderSettings:
     per_model_batching: bool
     warmup_enabled: bool
     warmup_iterations: int
+    prefer_tflite: bool
+    tflite_interpreters: int
 
 
 class Loader:
@@ -45,17 +48,30 @@ class Loader:
 
     def load(self, name: str, version: int, path: str) -> Servable:
         """Load and warm up `path`. ServingError with TensorFlow's words if that fails; then nothing is left behind."""
-        session = self._session(path)
+        session, signatures = self._model(path)
         try:
             runner = self._batched(path, session)
-            graph = meta_graph_pb2.MetaGraphDef.FromString(session.signatures)
-            servable = Servable(name, version, dict(graph.signature_def), runner)
+            servable = Servable(name, version, signatures, runner)
             if self._settings.warmup_enabled:
                 warmup.replay(path, servable, self._replayer, self._settings.warmup_iterations, self._metrics)
         except BaseException:
             session.close()
             raise
         return servable
+
+    def _model(self, path: str) -> tuple[Runner, dict[str, Any]]:
+        """A way to run the model, and its signatures."""
+        lite = Path(path) / tflite.MODEL_FILE
+        if self._settings.prefer_tflite and lite.exists():
+            model = tflite.TfLiteModel(lite, self._settings.tflite_interpreters)
+            return model, model.signatures
+        session = self._session(path)
+        try:
+            graph = meta_graph_pb2.MetaGraphDef.FromString(session.signatures)
+        except BaseException:
+            session.close()
+            raise
+        return session, dict(graph.signature_def)
 
     def _session(self, path: str) -> Session:
         completeness.check(path)
@@ -69,7 +85,7 @@ class Loader:
             self._metrics.load_attempts.add(path, outcome)
             self._metrics.load_latency.add(path, amount=int((time.monotonic() - started) * 1e6))
 
-    def _batched(self, path: str, session: Session) -> Runner:
+    def _batched(self, path: str, session: Runner) -> Runner:
         settings = self._settings.batching
         if settings is None or self._scheduler is None:
             return session
