@@ -163,6 +163,7 @@ def _plan(case: _Case, asked: Record, problem: Problem | None, now: datetime) ->
     throttled = desired.resolving and resolving.one_pod(case.spec, case.live, case.stable)
     children = _children(case, desired, throttled=throttled)
     conflict, foreign = _conflicts(case, children)
+    held = frozenset({Ref("Deployment", names.deployment(case.owner.key.name))} if _unnoted(case, record) else ())
     found = Plan(
         revision=asked.number,
         problem=problem or conflict,
@@ -179,7 +180,7 @@ def _plan(case: _Case, asked: Record, problem: Problem | None, now: datetime) ->
         return replace(found, wake_after=CONFLICT_SECONDS)
     actions: tuple[Apply | Delete, ...] = (
         *_unwanted(case, children),
-        *(action for child in children if _ref(child) not in foreign for action in _apply(case, child, throttled)),
+        *(act for child in children if _ref(child) not in foreign | held for act in _apply(case, child, throttled)),
         *_prune(case, asked, record),
     )
     waits = (
@@ -189,6 +190,14 @@ def _plan(case: _Case, asked: Record, problem: Problem | None, now: datetime) ->
     )
     wake_after = min((wait for wait in waits if wait is not None), default=None)
     return replace(found, actions=actions, wake_after=wake_after)
+
+
+def _unnoted(case: _Case, record: Record) -> bool:
+    """Tell whether the Deployment is about to leave a revision of which only the Deployment tells that it is stable.
+
+    The status has to say so first: an operator that were killed in between would go back to an older one.
+    """
+    return case.stable != case.memory.stable and record.number != case.rolled_out
 
 
 def _wanted(case: _Case, record: Record, choice: Choice) -> Wanted:

@@ -98,9 +98,15 @@ def urgent(old: Manifest, new: Manifest) -> bool:
 
 
 def calls_for_action(old: Manifest, new: Manifest) -> bool:
-    """Tell whether the next decision is another one because a status has been written: it holds a verdict Failed."""
+    """Tell whether the next decision is another one because a status has been written.
+
+    It is when that holds a verdict Failed, or notes the stable revision before another one is turned to.
+    """
     before, after = remembered.read(old), remembered.read(new)
-    return after.revision is not None and after.failed(after.revision) and not before.failed(after.revision)
+    if after.revision is None:
+        return False
+    noted = after.stable not in {before.stable, after.revision}
+    return noted or (after.failed(after.revision) and not before.failed(after.revision))
 
 
 def _condition(old: Manifest, kind: ConditionType, says: Says, generation: int, time: str) -> Manifest:

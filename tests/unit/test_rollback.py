@@ -72,6 +72,26 @@ def test_first_the_verdict_is_written_then_the_deployment_turned_back() -> None:
     assert decided.actions[0].manifest["spec"]["template"] == template  # type: ignore[union-attr]
 
 
+def test_what_became_stable_is_noted_before_the_deployment_leaves_it() -> None:
+    """The operator was away while revision 2 became complete and revision 3 was asked for."""
+    world = served(Model().replicas(3))
+    world.change(model=BETTER).settle()
+    world.say()
+    world.roll_out()
+    world.change(model=WORSE)
+    decided = world.decide()
+    assert (decided.revision, decided.stable) == (3, 2)
+    assert actions(decided) == ["create ControllerRevision digits-3"]
+    before = world.body["status"]
+    assert before["stableRevision"] == 1
+    world.settle()
+    told = world.say()
+    assert told["stableRevision"] == 2
+    assert status.urgent(before, told)
+    assert status.calls_for_action(before, told), "the key is looked at again at once"
+    assert actions(world.decide()) == ["apply Deployment digits"]
+
+
 def test_the_words_of_a_rollback() -> None:
     world = failing()
     failed = world.say()
@@ -388,6 +408,7 @@ def test_a_lost_status_costs_one_more_try() -> None:
     decided = world.settle()
     assert (decided.revision, decided.served, decided.stable) == (2, 2, 1)
     world.say(decided)
+    world.settle()
     rolling(world, *world.pods, in_trouble(Reason.GATE_FAILED, name="bad", revision=2)).say()
     world.settle()
     assert deployed(world) == 1

@@ -1,0 +1,76 @@
+"""The operator killed between a write and the next, where the second one is the only memory of what led to the first.
+
+Here the moment is exact, and Deployment controller and kubelet are played by the test; with real ones, at random moments and
+under load, the operator is killed in `e2e/chaos`.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import StartOperator
+from tests.integration.faultproxy import Fault, FaultProxy, Kind
+from tests.integration.world import World, eventually
+
+NAME = "digits"
+
+
+@pytest.fixture
+def proxy(world: World, tmp_path: Path) -> Iterator[FaultProxy]:
+    with FaultProxy(world.plane.kubeconfig(f"killed-{world.namespace}", ["system:masters"]), tmp_path) as made:
+        yield made
+
+
+def running(world: World) -> int:
+    labels = world.get("Deployment", NAME)["spec"]["template"]["metadata"]["labels"]
+    return int(labels["serving.slipway.dev/revision"])
+
+
+def fail(world: World) -> None:
+    """Be the kubelet of a revision whose server cannot load its model."""
+    template = world.get("Deployment", NAME)["spec"]["template"]
+    end = {"exitCode": 1, "reason": "Error", "message": "Data loss: the variables are cut short"}
+    base = {"restartCount": 0, "image": "x", "imageID": ""}
+    server = {"name": "server", "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": end}}
+    fetch = {"name": "fetch", "state": {"terminated": {"exitCode": 0, "reason": "Completed"}}, "ready": True}
+    world.pod(
+        NAME,
+        f"{NAME}-r{running(world)}-0",
+        template,
+        phase="Running",
+        containerStatuses=[base | server | {"ready": False, "restartCount": 2}],
+        initContainerStatuses=[base | fetch],
+        conditions=[{"type": "PodScheduled", "status": "True"}, {"type": "Ready", "status": "False"}],
+    )
+    counts = {"replicas": 2, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1}
+    generation = world.get("Deployment", NAME)["metadata"]["generation"]
+    status = {"status": counts | {"observedGeneration": generation}}
+    world.api.patch(world.path("Deployment", NAME) + "/status", status)
+
+
+def test_what_became_stable_while_it_was_away_is_what_is_gone_back_to(
+    world: World, start: StartOperator, proxy: FaultProxy
+) -> None:
+    """Revision 2 became complete and 3 was asked for while nobody looked; whoever turns to 3 must have noted that 2 served."""
+    operator = start(world, kubeconfig=proxy.kubeconfig)
+    world.create(NAME)
+    world.settle(NAME)
+    world.patch(NAME, model={"uri": "pvc://models/second"})
+    eventually(lambda: world.find("Deployment", NAME) and running(world) == 2, "revision 2 is on its way")
+    eventually(lambda: world.status(NAME)["revision"] == 2, "and told")
+    operator.kill()
+    world.play(NAME)
+    assert world.status(NAME)["stableRevision"] == 1
+    world.patch(NAME, model={"uri": "pvc://models/bad"})
+    proxy.add(Fault(Kind.AFTER, then=operator.kill), verbs={"patch"}, resources={"deployments"}, times=1)
+    operator.start(ready=False)
+    eventually(lambda: running(world) == 3, "revision 3 is on its way")
+    assert operator.process is not None
+    operator.process.wait(20)
+    operator.start()
+    fail(world)
+    eventually(lambda: world.condition(NAME, "RolledBack").get("status") == "True", "it is rolled back")
+    eventually(lambda: running(world) != 3, "to what served")
+    assert running(world) == 2
+    assert world.status(NAME)["stableRevision"] == 2
