@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from cluster.api import Api
 from cluster.controlplane import ControlPlane
 from tests.chart.conftest import NAMESPACE, ROOT, Manifest, Render, Run, as_list
 from tests.chart.test_rights import GRANTED, LEASE
@@ -32,7 +33,9 @@ AUTOSCALER = "/apis/autoscaling/v2/namespaces/team-a/horizontalpodautoscalers/di
 REVISION = "/apis/apps/v1/namespaces/team-a/controllerrevisions/digits-1"
 EVENTS = "/apis/events.k8s.io/v1/namespaces/team-a/events"
 SERVICES = "/api/v1/namespaces/team-a/services"
-CHILDREN = "deployments,services,controllerrevisions,horizontalpodautoscalers,poddisruptionbudgets"
+PODS = "/api/v1/namespaces/team-a/pods"
+PIN = "/api/v1/namespaces/team-a/configmaps/digits-1"
+CHILDREN = "deployments,services,controllerrevisions,configmaps,horizontalpodautoscalers,poddisruptionbudgets"
 FOREIGN_SERVICE = {
     "apiVersion": "v1",
     "kind": "Service",
@@ -95,13 +98,30 @@ def _admitted_as_restricted(kubectl: Run, deployment: Manifest) -> None:
     assert done.stderr == ""
 
 
+def _first_pod_reports(api: Api, template: Manifest) -> None:
+    """Do what controller manager, scheduler and kubelet would: there is a pod, and its fetch has found something."""
+    pod = {"metadata": {**template["metadata"], "name": "digits-pod"}, "spec": template["spec"]}
+    api.create(PODS, pod)
+    told = json.dumps({"version": 7, "digest": "sha256:" + "a" * 64})
+    ended = {"exitCode": 0, "reason": "Completed", "message": told}
+    fetch = {"name": "fetch", "image": "x", "imageID": "x", "ready": True, "restartCount": 0}
+    api.patch(
+        f"{PODS}/digits-pod/status", {"status": {"initContainerStatuses": [{**fetch, "state": {"terminated": ended}}]}}
+    )
+
+
 def test_its_rights_suffice_and_are_used(operator: Path, plane: ControlPlane, kubectl: Run) -> None:
     api = plane.api()
     before = len(list(_asked(plane)))
     api.create(MODELS, MODEL)
     _eventually(lambda: "status" in api.get(f"{MODELS}/digits"), "a status is written")
-    _eventually(lambda: all(map(api.exists, (DEPLOYMENT, AUTOSCALER, BUDGET))), "its children are there")
+    _eventually(lambda: all(map(api.exists, (DEPLOYMENT, BUDGET))), "its children are there")
     _admitted_as_restricted(kubectl, api.get(DEPLOYMENT))
+    _first_pod_reports(api, api.get(DEPLOYMENT)["spec"]["template"])
+    _eventually(lambda: api.exists(PIN), "what the pod found is pinned")
+    assert api.get(PIN)["data"] == {"version": "7", "digest": "sha256:" + "a" * 64}
+    _eventually(lambda: api.exists(AUTOSCALER), "from then on there may be more pods")
+    api.delete(f"{PODS}/digits-pod")
     uid = api.get(DEPLOYMENT)["metadata"]["uid"]
     api.delete(DEPLOYMENT)
     _eventually(lambda: api.exists(DEPLOYMENT) and api.get(DEPLOYMENT)["metadata"]["uid"] != uid, "it is made again")
