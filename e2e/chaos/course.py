@@ -73,7 +73,8 @@ class Course:
         first = dict(self.ends)
         self._round(self._measure)
         for key, end in self.ends.items():
-            assert snapshot.differences(first[key], end) == [], f"two undisturbed rounds end alike: {key}"
+            wrong = snapshot.differences(first[key], end)
+            assert not wrong, f"two undisturbed rounds end differently, {key}:\n" + "\n".join(wrong)
 
     def round(self, promoting: Disturbance = NOTHING, rolling_back: Disturbance = NOTHING) -> None:
         """Promote a good revision, then push a bad one that is rolled back."""

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from e2e.chaos.lane import NAME, RESOURCES, Lane
-from e2e.chaos.test_absent import endpoints, is_ready, names
+from e2e.chaos.test_absent import endpoints, is_ready
 from tests.integration.world import Object, eventually
 
 SLOW = {"requests": RESOURCES["requests"], "limits": {"memory": "1Gi", "cpu": "60m"}}
@@ -27,9 +27,10 @@ def test_it_is_waited_for(lane: Lane) -> None:
         eventually(lambda: lane.pods(stable + 1), "the slow pod is there")
 
         def loaded() -> bool:
+            served = endpoints(lane)
             [pod] = lane.pods(stable + 1)
             assert restarts(pod) == 0, "no probe ended it"
-            assert is_ready(pod) or endpoints(lane) <= names(lane.pods(stable))
+            assert is_ready(pod) or pod["metadata"]["name"] not in served
             return is_ready(pod)
 
         eventually(loaded, "the slow pod has loaded", SECONDS)
