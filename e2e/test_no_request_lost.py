@@ -1,0 +1,252 @@
+"""No request is lost: whatever takes pods away, calls over held and over new channels go on, through both Services.
+
+Every scenario runs under an open-loop load until the last pod that had to go is gone, for that is when calls are lost.
+The same with the drain taken away does lose calls. By default a few thousand calls go through each Service, all
+scenarios one after the other under one load; `SLIPWAY_LOAD_CALLS=100000` sends at least that many through each, a
+scenario at a time, and needs the machine for itself. A drained node needs a second one:
+`python -m cluster up --nodes 2`.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from demo.kubectl import Kubectl, KubectlError
+from demo.platform import OPERATOR_NAMESPACE, OPERATOR_SELECTOR
+from e2e.lib import load_plain, load_run, load_watch, traffic, wait
+from e2e.lib.archives import url
+from e2e.lib.models import HALVES
+from e2e.lib.resources import KIND, current, deployment, pods, selector, uids
+
+CALLS = int(os.environ.get("SLIPWAY_LOAD_CALLS", "0"))
+FULL = CALLS > 0
+RATE = float(os.environ.get("SLIPWAY_LOAD_RATE", "150" if FULL else "40"))
+CHANNELS = 32 if FULL else 12
+FRESH = RATE / 10
+
+NAME = "loaded"
+OLD, NEW, BAD = url("half_plus_two.tar.gz"), url("half_plus_three.tar.gz"), url("corrupt.tar.gz")
+ANSWERS = {traffic.answer_of(offset) for offset in HALVES.values()}
+SMALL = {"requests": {"cpu": "20m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}}
+
+pytestmark = pytest.mark.timeout(900)
+
+
+@dataclass
+class Model:
+    """A model in service, and what is asked of it now."""
+
+    kubectl: Kubectl
+    replicas: int = 2
+    uri: str = OLD
+    extra: dict[str, object] = field(default_factory=dict)
+
+    def apply(self, uri: str = "") -> None:
+        """Ask for another model, or for the same with other fields."""
+        self.uri = uri or self.uri
+        scale = {} if "autoscaling" in self.extra else {"replicas": self.replicas}
+        self.kubectl.apply(deployment(NAME, self.uri, resources=SMALL, **scale, **self.extra))
+
+    def serve(self, uri: str) -> None:
+        """Ask for another model and wait until it is served."""
+        self.apply(uri)
+        wait.ready(self.kubectl, NAME, 240)
+
+    def scale(self, replicas: int) -> None:
+        """Ask for another number of pods and wait until they serve."""
+        self.replicas = replicas
+        self.apply()
+        load_watch.settled(self.kubectl, lambda: len(ready_pods(self.kubectl)) == replicas, f"{replicas} pods", 240)
+
+
+def ready_pods(kubectl: Kubectl) -> list[str]:
+    """Return the names of the pods that serve and stay."""
+    return [
+        pod["metadata"]["name"]
+        for pod in pods(kubectl, NAME)
+        if any(entry["type"] == "Ready" and entry["status"] == "True" for entry in pod["status"].get("conditions", []))
+    ]
+
+
+def update(model: Model) -> None:
+    """A new model, pod by pod."""
+    model.serve(NEW if model.uri == OLD else OLD)
+
+
+def supersede(model: Model) -> None:
+    """A newer wish while the one before is being rolled out, which is what was served at first."""
+    first = model.uri
+    model.apply(NEW if first == OLD else OLD)
+    load_watch.settled(model.kubectl, lambda: len(pods(model.kubectl, NAME)) > model.replicas, "a pod more", 60)
+    model.serve(first)
+
+
+def rollback(model: Model) -> None:
+    """A model that cannot be loaded: it is given up by itself, and what was served goes on."""
+    good = model.uri
+    model.apply(BAD)
+    wait.until(model.kubectl, KIND, NAME, lambda state: current(state, "RolledBack")["status"] == "True", 240)
+    load_watch.settled(model.kubectl, lambda: len(pods(model.kubectl, NAME)) == model.replicas, "the bad pod's end", 60)
+    model.serve(good)
+
+
+def scale_down(model: Model) -> None:
+    """Half of the pods go at once."""
+    model.scale(2 * model.replicas)
+    model.scale(model.replicas // 2)
+
+
+def evict(model: Model) -> None:
+    """Every pod is evicted, as fast as the budget lets."""
+    for pod in pods(model.kubectl, NAME):
+        name = pod["metadata"]["name"]
+        load_watch.settled(model.kubectl, lambda name=name: evicted(model.kubectl, name), f"{name} evicted", 120)  # type: ignore[misc]
+    load_watch.settled(
+        model.kubectl, lambda: len(ready_pods(model.kubectl)) == model.replicas, "pods in their place", 120
+    )
+
+
+def evicted(kubectl: Kubectl, pod: str) -> bool:
+    """Ask for an eviction; tell whether it was granted. Nothing but a budget may refuse it."""
+    body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod}}
+    path = f"/api/v1/namespaces/{kubectl.namespace}/pods/{pod}/eviction"
+    try:
+        kubectl.run("create", "--raw", path, "--filename=-", stdin=json.dumps(body))
+    except KubectlError as error:
+        if "disruption budget" not in str(error):
+            raise
+        return False
+    return True
+
+
+def drain(model: Model) -> None:
+    """A node is drained of the model's pods (and of no others: there are other tests), which start elsewhere."""
+    node = second_node(model.kubectl)
+    on_node = {pod["metadata"]["name"] for pod in pods(model.kubectl, NAME) if pod["spec"]["nodeName"] == node}
+    assert on_node, f"no pod of {NAME} on {node}"
+    try:
+        model.kubectl.run(
+            "drain", node, f"--pod-selector={selector(NAME)}", "--delete-emptydir-data", "--timeout=500s", timeout=520
+        )
+        load_watch.settled(
+            model.kubectl, lambda: len(ready_pods(model.kubectl)) == model.replicas, "pods elsewhere", 240
+        )
+        assert node not in {pod["spec"]["nodeName"] for pod in pods(model.kubectl, NAME)}
+    finally:
+        model.kubectl.run("uncordon", node)
+
+
+def second_node(kubectl: Kubectl) -> str:
+    """Return the last node's name; skip the test when it is the only one."""
+    names = sorted(item["metadata"]["name"] for item in kubectl.items("nodes"))
+    if len(names) == 1:
+        pytest.skip("one node: pods have nowhere to go from it; `python -m cluster up --nodes 2` makes another")
+    return names[-1]
+
+
+def autoscaler(model: Model) -> None:
+    """An autoscaler finds that there are too many pods."""
+    fewest, model.extra = model.replicas, {"autoscaling": {"minReplicas": model.replicas, "maxReplicas": 6, **CALM}}
+    kubectl = model.kubectl
+    kubectl.run("scale", KIND, NAME, f"--replicas={2 * fewest}")
+    load_watch.settled(kubectl, lambda: len(ready_pods(kubectl)) == 2 * fewest, "twice as many pods", 240)
+    model.apply()
+    wait.until(kubectl, "horizontalpodautoscaler", NAME, lambda found: bool(found["spec"]))
+    # Its usual patience is five minutes.
+    kubectl.patch("hpa", NAME, {"spec": {"behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}}})
+    load_watch.settled(kubectl, lambda: len(ready_pods(kubectl)) == fewest, "the autoscaler to act", 240)
+    model.extra = {}
+    model.apply()
+    wait.ready(kubectl, NAME)
+
+
+CALM = {"metrics": [{"type": "CPU", "target": 1000}]}
+
+
+def restart_operator(model: Model) -> None:
+    """The operator is restarted in the middle of an update."""
+    system = model.kubectl.within(OPERATOR_NAMESPACE)
+    model.apply(NEW if model.uri == OLD else OLD)
+    system.run("delete", "pods", f"--selector={OPERATOR_SELECTOR}", "--grace-period=0", "--force")
+    wait.ready(model.kubectl, NAME, 240)
+
+
+Scenario = Callable[[Model], None]
+SCENARIOS: tuple[Scenario, ...] = (
+    update, supersede, rollback, scale_down, evict, drain, autoscaler, restart_operator,
+)  # fmt: skip
+SHORT: tuple[tuple[Scenario, ...], ...] = ((update, rollback, evict), (scale_down, restart_operator), (drain,))
+RUNS = tuple((one,) for one in SCENARIOS) if FULL else SHORT
+
+
+@pytest.mark.parametrize("scenarios", RUNS, ids=lambda run: "-".join(one.__name__ for one in run))
+def test_no_call_fails(namespace: Kubectl, scenarios: tuple[Scenario, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    if drain in scenarios:
+        second_node(namespace)
+    model = Model(namespace, 4 if drain in scenarios else 2)
+    model.serve(OLD)
+    plans = load_run.plans(namespace, NAME, NAME, rate=RATE, channels=CHANNELS, fresh=FRESH)
+    least = CALLS // len(SCENARIOS) + 1 if FULL else 2000
+    with load_run.against(plans) as loads:
+        loads.more(100)
+        first = uids(pods(namespace, NAME))
+        for scenario in scenarios:
+            scenario(model)
+        load_watch.only(namespace, NAME, model.replicas)  # those that had to go are gone
+        loads.more(100)
+        loads.reach(least)
+    reports = loads.reports()
+    with capsys.disabled():
+        print(f"\n{load_run.judge(reports, least)}")
+    assert load_run.lost(reports) == {}
+    assert all(set(load_run.values(report)) <= ANSWERS for report in reports.values())
+    assert uids(pods(namespace, NAME)) != first or scenarios == (rollback,)
+
+
+@pytest.mark.parametrize("server", ["ignores SIGTERM", "handles SIGTERM"])
+def test_without_the_drain_calls_fail(namespace: Kubectl, server: str) -> None:
+    Model(namespace).serve(OLD)
+    rendered = namespace.get("deployment", NAME) or {}
+    namespace.apply(*load_plain.objects(rendered, "undrained", drained=False, deaf=server == "ignores SIGTERM"))
+    load_plain.rolled_out(namespace, "undrained")
+    plans = load_run.plans(namespace, "undrained", NAME, rate=RATE, channels=CHANNELS, fresh=FRESH)
+    with load_run.against(plans) as loads:
+        loads.more(100)
+        for _ in range(5):
+            namespace.run("rollout", "restart", "deployment/undrained")
+            load_plain.rolled_out(namespace, "undrained")
+            loads.more(100)
+            if all(one.progress["failed"] for one in loads.running.values()):
+                break
+    assert set(load_run.lost(loads.reports())) == {"ClusterIP", "headless"}
+
+
+def test_a_server_that_ignores_sigterm_loses_nothing_either(namespace: Kubectl) -> None:
+    Model(namespace).serve(OLD)
+    rendered = namespace.get("deployment", NAME) or {}
+    namespace.apply(*load_plain.objects(rendered, "deaf", drained=True, deaf=True))
+    load_plain.rolled_out(namespace, "deaf")
+    plans = load_run.plans(namespace, "deaf", NAME, rate=RATE, channels=CHANNELS, fresh=FRESH)
+    with load_run.against(plans) as loads:
+        loads.more(100)
+        namespace.run("rollout", "restart", "deployment/deaf")
+        load_plain.rolled_out(namespace, "deaf")
+        load_watch.settled(namespace, lambda: len(namespace.items("pods", "app=deaf")) == 2, "the old pods' end", 240)
+        loads.more(100)
+    reports = loads.reports()
+    load_run.judge(reports, 1000)
+    assert load_run.lost(reports) == {}
+
+
+def test_capacity_never_drops(namespace: Kubectl) -> None:
+    model = Model(namespace, 3)
+    model.serve(OLD)
+    with load_watch.capacity(namespace, NAME) as watched:
+        update(model)
+        supersede(model)
+        rollback(model)
+    assert min(watched.seen) == model.replicas, watched.seen
+    assert max(watched.seen) > model.replicas, f"nothing was seen: {watched.seen}"
