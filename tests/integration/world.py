@@ -207,8 +207,18 @@ class World:
         """Wait for the Deployment, play it, wait for Ready."""
         eventually(lambda: self.find("Deployment", name), f"Deployment {name}")
         eventually(lambda: self.status(name).get("revision"), f"a revision of {name}")
-        self.play(name)
-        eventually(lambda: self.is_ready(name), f"{name} is Ready: {self.status(name)}")
+        played = 0
+
+        def ready() -> bool:
+            """Several pods come only when the first has told what it fetched: the Deployment changes once more."""
+            nonlocal played
+            generation = self.get("Deployment", name)["metadata"]["generation"]
+            if generation != played:
+                self.play(name)
+                played = generation
+            return self.is_ready(name)
+
+        eventually(ready, f"{name} is Ready: {self.status(name)}")
 
 
 def requests(plane: ControlPlane, user: str, *, since: int = 0) -> list[tuple[str, str]]:
