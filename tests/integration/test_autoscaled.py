@@ -1,0 +1,46 @@
+"""An autoscaler owns the number of pods: whatever is edited meanwhile, nobody else writes it."""
+
+import threading
+
+from tests.integration.world import Operator, World, eventually
+
+EDITS = 20
+
+
+def numbers(world: World, name: str, over: threading.Event, seen: list[int]) -> None:
+    """Watch how many pods the Deployment is told to have, without a gap."""
+    path, version = world.path("Deployment"), str(world.get("Deployment", name)["metadata"]["resourceVersion"])
+    while not over.is_set():
+        for event in world.api.watch(path, version, seconds=1):
+            version = event["object"]["metadata"]["resourceVersion"]
+            if event["type"] == "MODIFIED" and event["object"]["metadata"]["name"] == name:
+                seen.append(event["object"]["spec"]["replicas"])
+
+
+def test_twenty_edits_never_show_another_number(shared: tuple[World, Operator]) -> None:
+    """A field that its owner stops sending would be defaulted to 1 by the API server, for a moment."""
+    world, operator = shared
+    world.create("owned", autoscaling={"minReplicas": 2, "maxReplicas": 9})
+    world.settle("owned")
+    world.api.patch(world.path("Deployment", "owned") + "/scale", {"spec": {"replicas": 6}})  # as an autoscaler does
+    world.play("owned")
+    eventually(lambda: world.status("owned").get("readyReplicas") == 6, "six pods are seen")
+    seen: list[int] = []
+    over = threading.Event()
+    watcher = threading.Thread(target=numbers, args=(world, "owned", over, seen))
+    watcher.start()
+    try:
+        for number in range(EDITS):
+            world.patch("owned", model={"uri": "pvc://models/digits", "version": number + 1})
+            world.patch("owned", autoscaling={"minReplicas": 2, "maxReplicas": 9 + number % 2})
+            generation = world.get("ModelDeployment", "owned")["metadata"]["generation"]
+            eventually(
+                lambda generation=generation: world.status("owned").get("observedGeneration") == generation,
+                f"edit {number} is seen",
+            )
+        eventually(lambda: len(seen) >= EDITS, "the watch saw the Deployment change with each")
+    finally:
+        over.set()
+        watcher.join()
+    assert set(seen) == {6}
+    assert operator.alive()
