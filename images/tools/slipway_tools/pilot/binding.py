@@ -106,17 +106,22 @@ def bind(gate: Gate, golden: GoldenSet, model: Mapping[str, Signature]) -> tuple
     """
     checks: list[Check] = []
     tasks: dict[str, list[Task]] = {}
+    for check in gate.checks:
+        _check_signature(check, model)
     for check in without_model(gate, golden):
-        signature = model.get(check.signature)
-        if signature is None:
-            raise GateInvalidError(
-                f"{check.field}.signature: the model has no signature {check.signature!a}; it has: {_listed(model)}"
-            )
-        task = _task(gate, check, signature, golden[check.signature])
+        _check_signature(check, model)
+        task = _task(gate, check, model[check.signature], golden[check.signature])
         checks.append(task.check)
         tasks.setdefault(check.signature, []).append(task)
     refuse_twice(checks)
     return tuple(_plan(gate, name, golden[name], model[name], tuple(found)) for name, found in tasks.items())
+
+
+def _check_signature(check: Check, model: Mapping[str, Signature]) -> None:
+    if check.signature not in model:
+        raise GateInvalidError(
+            f"{check.field}.signature: the model has no signature {check.signature!a}; it has: {_listed(model)}"
+        )
 
 
 def _plan(gate: Gate, name: str, examples: Examples, signature: Signature, tasks: tuple[Task, ...]) -> Plan:

@@ -90,11 +90,12 @@ def parse(text: str) -> Gate:
     gate = _mapping(gate, FIELD, _FIELDS)
     tolerance = _mapping(gate.get("tolerance", {}), f"{FIELD}.tolerance", {"absolute", "relative"})
     signature = _text(gate, "signature", FIELD) or DEFAULT_SIGNATURE
+    output = _text(gate, "output", FIELD)
     defaults = Gate(signature, ())
     timeout = _duration(gate.get("timeout"), f"{FIELD}.timeout")
     return Gate(
         signature=signature,
-        checks=_checks(gate, signature),
+        checks=_checks(gate, signature, output),
         absolute=_number(tolerance.get("absolute", defaults.absolute), f"{FIELD}.tolerance.absolute"),
         relative=_number(tolerance.get("relative", defaults.relative), f"{FIELD}.tolerance.relative"),
         top_k=_whole(gate.get("topK", defaults.top_k), f"{FIELD}.topK"),
@@ -104,10 +105,10 @@ def parse(text: str) -> Gate:
     )
 
 
-def _checks(gate: Mapping[str, Any], signature: str) -> tuple[Check, ...]:
+def _checks(gate: Mapping[str, Any], signature: str, output: str | None) -> tuple[Check, ...]:
     found = []
     if gate.get("metrics"):
-        found.append(Check(FIELD, signature, _text(gate, "output", FIELD), _bounds(gate["metrics"], FIELD)))
+        found.append(Check(FIELD, signature, output, _bounds(gate["metrics"], FIELD)))
     further = gate.get("checks", [])
     if not isinstance(further, list):
         raise GateInvalidError(f"{FIELD}.checks: this is not a list; write one entry for each signature and output")

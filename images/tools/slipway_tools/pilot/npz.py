@@ -5,6 +5,7 @@ NumPy's own header parser is used; sizes are compared before anything of that si
 """
 
 import math
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -70,7 +71,7 @@ def _array(name: str, stream: IO[bytes], size: int) -> Array:
         if version not in readers:
             raise GateInvalidError(f"{_GOLDEN}: {name!a} has npy version {version}; write it with np.savez")
         shape, fortran, dtype = readers[version](stream)
-    except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
+    except (ValueError, TypeError, SyntaxError, tokenize.TokenError, MemoryError, RecursionError) as error:
         raise GateInvalidError(f"{_GOLDEN}: {name!a} is not an npy array ({_first_line(error)})") from None
     if dtype.hasobject:
         raise GateInvalidError(f"{_GOLDEN}: {name!a} cannot be read: {_OBJECTS}")
