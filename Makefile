@@ -37,6 +37,12 @@ e2e: $(STAMP) cluster images ## Tests on real pods, with real gRPC
 	$(STEP) "end-to-end tests"
 	$(PYTHON) -m pytest -n 3 --dist loadscope e2e
 
+.PHONY: chaos
+chaos: $(STAMP) ## Faults on real pods: the operator killed, absent, doubled; the API server in trouble (20 minutes)
+	$(STEP) "faults, in a cluster of their own"
+	SLIPWAY_CHAOS=1 $(PYTHON) -m pytest -n 4 --dist loadgroup e2e/chaos
+	$(PYTHON) -m cluster down --name=slipway-chaos
+
 .PHONY: bench
 bench: $(STAMP) ## The operator against the control plane's own speed, on 50 simulated nodes
 	$(PYTHON) -m bench --check --json build/bench.json

@@ -40,7 +40,7 @@ def has_failed(pod: Object) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(600, func_only=True)
 @pytest.mark.parametrize("bad", ["corrupt", "wrong"])
 def test_nothing_bad_is_served_and_what_is_good_lives(lane: Lane, bad: str) -> None:
     lane.operator.start()

@@ -12,7 +12,7 @@ CASES = (("kube-apiserver",), ("etcd",), ("etcd", "kube-apiserver"))
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(900, func_only=True)
 def test_the_end_is_the_same(own_lane: Lane) -> None:
     own_lane.operator.start()
     own_lane.create()

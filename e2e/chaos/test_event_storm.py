@@ -12,7 +12,7 @@ SECONDS = 45
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(300, func_only=True)
 def test_no_write_for_a_neighbour(lane: Lane) -> None:
     lane.operator.start()
     lane.create()

@@ -21,8 +21,10 @@ BAD = ("corrupt", "wrong")
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
-@pytest.mark.parametrize("number", range(len(BAD)))
+@pytest.mark.timeout(1800, func_only=True)
+@pytest.mark.parametrize(
+    "number", [pytest.param(n, marks=pytest.mark.xdist_group(f"killed-{n}")) for n in range(len(BAD))]
+)
 def test_the_end_is_the_same(lane: Lane, number: int) -> None:
     seed = SEED + number
     rng = random.Random(seed)

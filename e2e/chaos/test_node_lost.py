@@ -24,7 +24,7 @@ NOTICED_SECONDS = 120
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(600, func_only=True)
 @pytest.mark.parametrize("how", ["kubelet stopped", "network cut"])
 def test_the_rest_serves_and_is_made_whole(own_lane: Lane, how: str) -> None:
     lane = own_lane

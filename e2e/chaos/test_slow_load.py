@@ -15,7 +15,7 @@ LEAST_SECONDS = 25
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(600, func_only=True)
 def test_it_is_waited_for(lane: Lane) -> None:
     lane.operator.start()
     lane.create(replicas=1)

@@ -33,7 +33,7 @@ def settled(lane: Lane, revision: int) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(400, func_only=True)
 def test_three_specs_in_ten_seconds_and_back_to_the_first(lane: Lane) -> None:
     """The pods that served all the time serve in the end: nothing was restarted for a spec that was taken back."""
     lane.operator.start()
@@ -52,7 +52,7 @@ def test_three_specs_in_ten_seconds_and_back_to_the_first(lane: Lane) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(400, func_only=True)
 def test_the_last_of_three_wins(lane: Lane) -> None:
     lane.operator.start()
     lane.create()
@@ -69,7 +69,7 @@ def test_the_last_of_three_wins(lane: Lane) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(400, func_only=True)
 def test_reverted_while_the_rollback_is_under_way(lane: Lane) -> None:
     """The user is as fast as the operator: the same pods serve, and no trace of a failure is left in Ready."""
     lane.operator.start()
@@ -93,7 +93,7 @@ def verdict(lane: Lane) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(400, func_only=True)
 def test_changed_while_the_api_server_cannot_be_reached(lane: Lane) -> None:
     """The operator hears nothing while a bad spec fails and a good one follows: it goes to the good one at once."""
     lane.operator.start()
@@ -112,7 +112,7 @@ def test_changed_while_the_api_server_cannot_be_reached(lane: Lane) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(400, func_only=True)
 def test_failing_pods_deleted_while_they_fail(lane: Lane) -> None:
     """Somebody deletes each bad pod as it comes, with the only words that told why: it still ends in a rollback."""
     lane.operator.start()

@@ -56,7 +56,8 @@ def course(prepared: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.xdist_group("troubled")
+@pytest.mark.timeout(600, func_only=True)
 @pytest.mark.parametrize("disturbance", TROUBLE, ids=lambda disturbance: disturbance.words.replace(" ", "-"))
 def test_the_end_is_the_same(course: Course, disturbance: Disturbance) -> None:
     course.round(promoting=disturbance, rolling_back=disturbance)

@@ -21,7 +21,7 @@ def wrote(proxy: FaultProxy) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(600, func_only=True)
 @pytest.mark.parametrize("killed", ["promote", "rollback"])
 def test_they_act_as_one(lane: Lane, killed: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     flags = (f"--lease-namespace={lane.world.namespace}",)
