@@ -77,6 +77,7 @@ _SLOW: dict[str, tuple[Any, list[Any]]] = {
             POINTER(c_void_p), c_int, POINTER(c_void_p), c_int, POINTER(_Buffer), c_void_p,
         ],
     ),
+    "TF_LoadLibrary": (c_void_p, [c_char_p, c_void_p]),
     "TF_CloseSession": (None, [c_void_p, c_void_p]),
     "TF_DeleteSession": (None, [c_void_p, c_void_p]),
     "TF_DeleteGraph": (None, [c_void_p]),
@@ -123,6 +124,15 @@ class TensorFlow:
         function.restype, function.argtypes = None, []
         function()
         return True
+
+    def load_library(self, path: str) -> None:
+        """Register the operations in a shared library; ServingError if it cannot be loaded."""
+        status = self.call["TF_NewStatus"]()
+        try:
+            self.call["TF_LoadLibrary"](os.fsencode(path), status)
+            _check(self.call, status)
+        finally:
+            self.call["TF_DeleteStatus"](status)
 
     def new_tensor(self, tensor: HostTensor) -> int:
         """Copy a host tensor into a TF_Tensor that the caller deletes."""
