@@ -4,6 +4,7 @@ A process of its own, because the tests themselves speak to the server with gene
 seconds and half a gigabyte.
 """
 
+import importlib.util
 import os
 import shutil
 import sys
@@ -170,6 +171,31 @@ def kitchen(directory: Path) -> None:
     tf.saved_model.save(module, str(directory), signatures=signatures)
 
 
+def audio(directory: Path) -> None:
+    """A model with an operation that TensorFlow itself lacks: its library lies in the wheel, beside it."""
+    from tensorflow.lite.experimental.microfrontend.python.ops import audio_microfrontend_op  # noqa: PLC0415
+
+    module = tf.Module()
+    module.serve = tf.function(lambda a: {"frames": audio_microfrontend_op.audio_microfrontend(a, out_type=tf.float32)})
+    signature = module.serve.get_concrete_function(tf.TensorSpec([None], tf.int16, name="a"))
+    tf.saved_model.save(module, str(directory), signatures={"serving_default": signature})
+
+
+def text(directory: Path) -> None:
+    """Strings in, tokens out, with TensorFlow Text, where that is installed."""
+    if importlib.util.find_spec("tensorflow_text") is None:
+        return
+    import tensorflow_text  # noqa: PLC0415
+
+    module = tf.Module()
+    tokenizer = tensorflow_text.WhitespaceTokenizer()
+    module.serve = tf.function(
+        lambda s: {"tokens": tokenizer.tokenize(tensorflow_text.case_fold_utf8(s)).to_tensor(default_value="")}
+    )
+    signature = module.serve.get_concrete_function(tf.TensorSpec([None], tf.string, name="s"))
+    tf.saved_model.save(module, str(directory), signatures={"serving_default": signature})
+
+
 def lite(directory: Path) -> None:
     """TFLite models: half plus two with TensorFlow Serving's signatures in the file, and others without."""
     function = tf.function(lambda x: {"y": x * 0.5 + 2.0})
@@ -273,6 +299,8 @@ def main(target: Path) -> None:
     digits(target / "digits" / "1")
     examples(target / "examples" / "1")
     lite(target)
+    audio(target / "audio" / "1")
+    text(target / "text" / "1")
     warm(target / "half" / "1", target / "warm" / "1", value=4.0)
     warm(target / "half" / "1", target / "warm_bad" / "1", value="not a number")
 

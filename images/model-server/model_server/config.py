@@ -17,6 +17,7 @@ from model_server.protos import config_pb2, model_server_config_pb2
 TENSORFLOW = "tensorflow"
 DEFAULT_METRICS_PATH = "/monitoring/prometheus/metrics"
 _MODEL_TYPE_TENSORFLOW = 1
+_REWRITER_ON = 1
 _log = logging.getLogger(__name__)
 
 
@@ -111,7 +112,11 @@ def batching(options: Options) -> BatchingConfig | None:
 
 def read_batching(path: str) -> BatchingConfig:
     """A BatchingParameters text file, checked."""
-    message = textproto.read(path, textproto.message_class("BatchingParameters")())
+    return batching_of(textproto.read(path, textproto.message_class("BatchingParameters")()))
+
+
+def batching_of(message: Any) -> BatchingConfig:
+    """A BatchingParameters message, checked."""
     given: dict[str, Any] = {}
     for descriptor, value in message.ListFields():
         if descriptor.name == "allowed_batch_sizes":
@@ -153,8 +158,19 @@ def session_config(options: Options) -> bytes:
         intra = inter = both
     message.intra_op_parallelism_threads = intra
     message.inter_op_parallelism_threads = inter
+    apply_mixed_precision(message, options.mixed_precision)
     serialized: bytes = message.SerializeToString()
     return serialized
+
+
+def apply_mixed_precision(session: Any, mode: str) -> None:
+    """Let TensorFlow rewrite graphs of a ConfigProto's sessions to bfloat16, the only mode there is."""
+    if mode == "bfloat16":
+        _log.info("Running inference with bfloat16 auto mixed precision")
+        rewrite = session.graph_options.rewrite_options
+        rewrite.auto_mixed_precision_onednn_bfloat16 = _REWRITER_ON
+    elif mode:
+        _log.warning("%s auto mixed precision is not supported. Valid option: bfloat16", mode)
 
 
 def _check_paths(models: Iterable[Any]) -> None:

@@ -41,7 +41,7 @@ HELP = {
     "tensorflow_inter_op_parallelism": "Operations that run at the same time; 0: automatic.",
     "use_alts_credentials": "Use Google ALTS credentials.",
     "ssl_config_file": "File with a text SSLConfig message; the gRPC port then speaks TLS.",
-    "platform_config_file": "File with a text PlatformConfigMap message.",
+    "platform_config_file": "File with a text PlatformConfigMap message; replaces the flags for batching, sessions, warm-up, TFLite.",
     "per_process_gpu_memory_fraction": "Share of each GPU's memory to reserve; 0: TensorFlow decides.",
     "saved_model_tags": "Comma-separated tags of the meta graph to load.",
     "grpc_channel_arguments": "Comma-separated key=value arguments of the gRPC server.",
@@ -58,8 +58,8 @@ HELP = {
     "xla_cpu_compilation_enabled": "Enable XLA on the CPU.",
     "xla_gpu_compilation_enabled": "Enable XLA on CPU and GPU.",
     "enable_profiler": "Serve tensorflow.ProfilerService.",
-    "thread_pool_factory_config_file": "File with a text ThreadPoolFactoryConfig message.",
-    "mixed_precision": "Mixed precision mode.",
+    "thread_pool_factory_config_file": "File with a text ThreadPoolFactoryConfig message; there is no factory, so the start fails.",
+    "mixed_precision": "bfloat16: let TensorFlow rewrite models to it; nothing else is known.",
     "skip_initialize_tpu": "Do not initialize TPUs.",
     "enable_grpc_healthcheck_service": "Serve grpc.health.v1.Health.",
     "enable_serialization_as_tensor_content": "Encode outputs of Predict as tensor_content.",
@@ -69,11 +69,8 @@ HELP = {
 WITHOUT_EFFECT = {
     "num_unload_threads": "each model unloads on its own thread",
     "flush_filesystem_caches": "file system caches are left to the kernel",
-    "platform_config_file": "the TensorFlow platform with the flags' settings is used",
     "remove_unused_fields_from_bundle_metagraph": "only the signatures are ever kept",
     "enable_profiler": "tensorflow.ProfilerService is not served yet",
-    "thread_pool_factory_config_file": "custom thread pools are not there",
-    "mixed_precision": "models run in the precision they were saved in",
     "skip_initialize_tpu": "there is no TPU support",
 }
 

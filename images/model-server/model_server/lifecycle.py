@@ -15,14 +15,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from model_server import SERVING_VERSION, config, flags, protos
+from model_server import SERVING_VERSION, config, flags, op_libraries, platform_config, protos
 from model_server.capi import TensorFlow
 from model_server.core import Core
 from model_server.errors import ServingError
 from model_server.grpc_server import MINIMUM_WORKERS, GrpcServer
 from model_server.http_server import RestServer
 from model_server.inference import Inference
-from model_server.loader import Loader, LoaderSettings
+from model_server.loader import Loader
 from model_server.log import set_up_logging
 from model_server.manager import Manager
 from model_server.metrics import Metrics
@@ -135,16 +135,8 @@ def _start(options: Options) -> _Running:
     """Load the models, then open the gRPC port, then the REST port; ServingError if any of it fails."""
     config.check(options)
     models = config.models(options)
-    settings = LoaderSettings(
-        tags=tuple(options.saved_model_tags.split(",")),
-        session_config=config.session_config(options),
-        batching=config.batching(options),
-        per_model_batching=options.enable_per_model_batching_parameters,
-        warmup_enabled=options.enable_model_warmup,
-        warmup_iterations=options.num_request_iterations_for_warmup,
-        prefer_tflite=options.prefer_tflite_model,
-        tflite_interpreters=max(options.num_tflite_pools, 1) * max(options.num_tflite_interpreters_per_pool, 1),
-    )
+    settings = platform_config.loader_settings(options)
+    platform_config.check_thread_pools(options)
     metrics = Metrics()
     predictor = Predictor(
         metrics,
@@ -225,6 +217,7 @@ def _tensorflow(options: Options) -> Callable[[], TensorFlow]:
         wants_xla = options.xla_cpu_compilation_enabled or options.xla_gpu_compilation_enabled
         if not wants_xla and not library.disable_xla():
             _log.warning("XLA cannot be switched off in this TensorFlow library")
+        op_libraries.load_all(library, os.environ)
         return library
 
     def guarded() -> TensorFlow:

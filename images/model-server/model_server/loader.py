@@ -12,6 +12,7 @@ from model_server import config as configuration
 from model_server.batching import Batcher, BatchScheduler
 from model_server.capi import Session, TensorFlow
 from model_server.errors import Code, ServingError
+from model_server.measured import MeasuredRunner
 from model_server.metrics import Metrics
 from model_server.protos import meta_graph_pb2
 from model_server.servable import Runner, Servable
@@ -71,7 +72,7 @@ class Loader:
         except BaseException:
             session.close()
             raise
-        return session, dict(graph.signature_def)
+        return MeasuredRunner(session, self._metrics), dict(graph.signature_def)
 
     def _session(self, path: str) -> Session:
         completeness.check(path)

@@ -29,6 +29,8 @@ _LATENCY = exponential(10, 1.8, 33)
 _QUEUING = exponential(100, 1.2, 52)
 _SIZES = exponential(1, 2, 14)
 _EXAMPLES = exponential(1, 2, 15)
+_RUNS = exponential(1000, 2, 20)
+_BYTES = exponential(1, 4, 14)
 
 
 class Counter:
@@ -111,12 +113,26 @@ class Metrics:
         self.wrapped_run_count = Counter(batching + "wrapped_run_count", [])
         self.load_attempts = Counter(saved_model + "load_attempt_count", ["model_path", "status"])
         self.load_latency = Counter(saved_model + "load_latency", ["model_path"])
+        core = "/tensorflow/core/"
+        self.session_runs = Counter(core + "direct_session_runs", [])
+        self.graph_runs = Counter(core + "graph_runs", [])
+        self.graph_run_micros = Counter(core + "graph_run_time_usecs", [])
+        self.graph_run_histogram = Histogram(core + "graph_run_time_usecs_histogram", [], _RUNS)
+        self.run_input_bytes = Histogram(core + "graph_run_input_tensor_bytes", [], _BYTES)
+        self.run_output_bytes = Histogram(core + "graph_run_output_tensor_bytes", [], _BYTES)
         self._known_models: set[str] = set()
         self._unknown_models: set[str] = set()
         self._lock = threading.Lock()
 
     def know_model(self, name: str) -> None:
         """Promise series of its own to a configured model."""
+        core = "/tensorflow/core/"
+        self.session_runs = Counter(core + "direct_session_runs", [])
+        self.graph_runs = Counter(core + "graph_runs", [])
+        self.graph_run_micros = Counter(core + "graph_run_time_usecs", [])
+        self.graph_run_histogram = Histogram(core + "graph_run_time_usecs_histogram", [], _RUNS)
+        self.run_input_bytes = Histogram(core + "graph_run_input_tensor_bytes", [], _BYTES)
+        self.run_output_bytes = Histogram(core + "graph_run_output_tensor_bytes", [], _BYTES)
         self._known_models.add(name)
 
     def model_label(self, name: str) -> str:

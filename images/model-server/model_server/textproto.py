@@ -8,11 +8,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
+from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
 
 from model_server.errors import Code, ServingError, invalid_argument
+from model_server.protos import config_pb2
 
 _Field = tuple[int, str, str]  # number, name, type: a scalar, "repeated int64" or a message's full name
+_ANY = any_pb2.Any.DESCRIPTOR.full_name
+_INT32 = wrappers_pb2.Int32Value.DESCRIPTOR.full_name
 _INT64 = wrappers_pb2.Int64Value.DESCRIPTOR.full_name
 _BOOL = wrappers_pb2.BoolValue.DESCRIPTOR.full_name
 _STRING = wrappers_pb2.StringValue.DESCRIPTOR.full_name
@@ -25,6 +28,39 @@ _MESSAGES: dict[str, list[_Field]] = {
         (2, "server_cert", "string"),
         (3, "custom_ca", "string"),
         (4, "client_verify", "bool"),
+    ],
+    "ThreadPoolFactoryConfig": [(1, "thread_pool_factory_config", _ANY)],
+    "PlatformConfig": [(1, "source_adapter_config", _ANY)],
+    # A map on the wire and in text alike.
+    "PlatformConfigEntry": [(1, "key", "string"), (2, "value", "tensorflow.serving.PlatformConfig")],
+    "PlatformConfigMap": [(1, "platform_configs", "repeated tensorflow.serving.PlatformConfigEntry")],
+    "SavedModelBundleSourceAdapterConfig": [(1000, "legacy_config", "tensorflow.serving.SessionBundleConfig")],
+    "ModelWarmupOptions": [
+        (1, "num_request_iterations", _INT32),
+        (2, "num_model_warmup_threads", _INT32),
+        (3, "model_name", "string"),
+        (4, "model_version", "int64"),
+        (5, "enable_all_batch_sizes_warmup", "bool"),
+    ],
+    "SessionBundleConfig": [
+        (1, "session_target", "string"),
+        (2, "session_config", config_pb2.ConfigProto.DESCRIPTOR.full_name),
+        (3, "batching_parameters", "tensorflow.serving.BatchingParameters"),
+        (4, "session_run_load_threadpool_index", _INT32),
+        (5, "experimental_transient_ram_bytes_during_load", "int64"),
+        (6, "saved_model_tags", "repeated string"),
+        (779, "enable_model_warmup", "bool"),
+        (780, "model_warmup_options", "tensorflow.serving.ModelWarmupOptions"),
+        (781, "enable_session_metadata", "bool"),
+        (782, "remove_unused_fields_from_bundle_metagraph", "bool"),
+        (783, "prefer_tflite_model", "bool"),
+        (784, "resource_estimation_uses_validation_result", "bool"),
+        (786, "num_tflite_interpreters_per_pool", "int64"),
+        (787, "num_tflite_pools", "int64"),
+        (788, "wrap_session_with_no_threading_params", "bool"),
+        (789, "enable_per_model_batching_params", "bool"),
+        (790, "enable_saved_model_config", "bool"),
+        (791, "mixed_precision", "string"),
     ],
     "BatchingParameters": [
         (1, "max_batch_size", _INT64),
@@ -52,7 +88,7 @@ def message_class(name: str) -> Any:
     file = descriptor_pb2.FileDescriptorProto(
         name="model_server/text_messages.proto", package="tensorflow.serving", syntax="proto3"
     )
-    file.dependency.append(wrappers_pb2.DESCRIPTOR.name)
+    file.dependency.extend(module.DESCRIPTOR.name for module in (wrappers_pb2, any_pb2, config_pb2))
     for message_name, fields in _MESSAGES.items():
         message = file.message_type.add(name=message_name)
         for number, field_name, kind in fields:
