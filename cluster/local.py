@@ -142,7 +142,7 @@ class Local:
     def _record(self) -> Record:
         """What is known of the cluster, made and written down when it is new, with the number of nodes asked for."""
         record = state.load(self._name)
-        wanted = self._nodes or (record.nodes if record else 1)
+        wanted = self._nodes if self._nodes is not None else record.nodes if record else 1
         if not 1 <= wanted <= MAX_NODES:
             raise ClusterError(f"a local cluster has 1 to {MAX_NODES} nodes, not {wanted}")
         if record is not None and wanted < record.nodes:

@@ -8,67 +8,17 @@ scenario at a time, and needs the machine for itself. A drained node needs a sec
 """
 
 import json
-import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import pytest
 
 from demo.kubectl import Kubectl, KubectlError
 from demo.platform import OPERATOR_NAMESPACE, OPERATOR_SELECTOR
-from e2e.lib import load_plain, load_run, load_watch, traffic, wait
-from e2e.lib.archives import url
-from e2e.lib.models import HALVES
-from e2e.lib.resources import KIND, current, deployment, pods, selector, uids
-
-CALLS = int(os.environ.get("SLIPWAY_LOAD_CALLS", "0"))
-FULL = CALLS > 0
-RATE = float(os.environ.get("SLIPWAY_LOAD_RATE", "150" if FULL else "40"))
-CHANNELS = 32 if FULL else 12
-FRESH = RATE / 10
-
-NAME = "loaded"
-OLD, NEW, BAD = url("half_plus_two.tar.gz"), url("half_plus_three.tar.gz"), url("corrupt.tar.gz")
-ANSWERS = {traffic.answer_of(offset) for offset in HALVES.values()}
-SMALL = {"requests": {"cpu": "20m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}}
+from e2e.lib import load_plain, load_run, load_watch, wait
+from e2e.lib.load_model import ANSWERS, BAD, CALLS, CHANNELS, FRESH, FULL, NAME, NEW, OLD, RATE, Model, ready_pods
+from e2e.lib.resources import KIND, current, pods, selector, uids
 
 pytestmark = pytest.mark.timeout(900)
-
-
-@dataclass
-class Model:
-    """A model in service, and what is asked of it now."""
-
-    kubectl: Kubectl
-    replicas: int = 2
-    uri: str = OLD
-    extra: dict[str, object] = field(default_factory=dict)
-
-    def apply(self, uri: str = "") -> None:
-        """Ask for another model, or for the same with other fields."""
-        self.uri = uri or self.uri
-        scale = {} if "autoscaling" in self.extra else {"replicas": self.replicas}
-        self.kubectl.apply(deployment(NAME, self.uri, resources=SMALL, **scale, **self.extra))
-
-    def serve(self, uri: str) -> None:
-        """Ask for another model and wait until it is served."""
-        self.apply(uri)
-        wait.ready(self.kubectl, NAME, 240)
-
-    def scale(self, replicas: int) -> None:
-        """Ask for another number of pods and wait until they serve."""
-        self.replicas = replicas
-        self.apply()
-        load_watch.settled(self.kubectl, lambda: len(ready_pods(self.kubectl)) == replicas, f"{replicas} pods", 240)
-
-
-def ready_pods(kubectl: Kubectl) -> list[str]:
-    """Return the names of the pods that serve and stay."""
-    return [
-        pod["metadata"]["name"]
-        for pod in pods(kubectl, NAME)
-        if any(entry["type"] == "Ready" and entry["status"] == "True" for entry in pod["status"].get("conditions", []))
-    ]
 
 
 def update(model: Model) -> None:
@@ -144,7 +94,7 @@ def second_node(kubectl: Kubectl) -> str:
     names = sorted(item["metadata"]["name"] for item in kubectl.items("nodes"))
     if len(names) == 1:
         pytest.skip("one node: pods have nowhere to go from it; `python -m cluster up --nodes 2` makes another")
-    return names[-1]
+    return str(names[-1])
 
 
 def autoscaler(model: Model) -> None:

@@ -21,8 +21,13 @@ def answered(kubectl: Kubectl, model: str) -> dict[str, int]:
     found = {}
     for pod in pods(kubectl, model):
         page = http(f"http://{pod['status']['podIP']}:{REST_PORT}/monitoring/prometheus/metrics")
-        found[pod["metadata"]["name"]] = int(sum(map(float, _COUNT.findall(page))))
+        found[pod["metadata"]["name"]] = total(page)
     return found
+
+
+def total(page: str) -> int:
+    """Return how many calls a server has answered, from its metrics."""
+    return int(sum(map(float, _COUNT.findall(page))))
 
 
 def between(before: dict[str, int], after: dict[str, int]) -> dict[str, int]:

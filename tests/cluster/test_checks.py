@@ -120,3 +120,24 @@ def test_a_group_is_made_in_every_hierarchy_and_may_run_something(tmp_path: Path
     assert all((tmp_path / name / "slipway-one").is_dir() for name in ("cpu", "cpuset", "unified"))
     assert (tmp_path / "cpuset" / "slipway-one" / "cpuset.cpus").read_text() == "0-1\n"
     assert (tmp_path / "cpuset" / "slipway-one" / "cpuset.mems").read_text() == "0\n"
+
+
+def test_a_further_nodes_group_lies_in_the_clusters_and_goes_alone(tmp_path: Path) -> None:
+    (tmp_path / "cpuset").mkdir()
+    (tmp_path / "cpuset" / "cgroup.procs").touch()
+    for setting in ("cpuset.cpus", "cpuset.mems"):
+        (tmp_path / "cpuset" / setting).write_text("0\n")
+    first = tmp_path / "cpuset" / "slipway-one"
+    first.mkdir()
+    for folder in (first, first / "node-2"):
+        folder.mkdir(exist_ok=True)
+        for setting in ("cpuset.cpus", "cpuset.mems"):
+            (folder / setting).write_text("\n")
+    cgroups.ensure("one", tmp_path, node=2)
+    assert (first / "node-2" / "cpuset.mems").read_text() == "0\n"
+    assert cgroups.group("one", 2) == "/slipway-one/node-2"
+    for setting in ("cpuset.cpus", "cpuset.mems"):  # files of the kernel, which a folder of its own does not keep
+        (first / "node-2" / setting).unlink()
+    cgroups.remove("one", root=tmp_path, node=2)
+    assert first.is_dir()
+    assert not (first / "node-2").exists()

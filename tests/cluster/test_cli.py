@@ -37,7 +37,9 @@ def test_a_name_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
     assert "cannot name a cluster" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [[], ["upp"], ["load"], ["up", "--provider", "minikube"], ["path", "kubctl"]])
+@pytest.mark.parametrize(
+    "words", [[], ["upp"], ["load"], ["up", "--provider", "minikube"], ["path", "kubctl"], ["lose"]]
+)
 def test_wrong_words(words: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main(words)
@@ -47,3 +49,23 @@ def test_wrong_words(words: list[str]) -> None:
 def test_nothing_is_left_in_the_state_folder_by_a_failed_command(tmp_path: Path) -> None:
     cli.main(["up", "--provider", "existing"])
     assert not (tmp_path / "state").exists() or list((tmp_path / "state").iterdir()) == []
+
+
+def test_nodes_belong_to_the_local_provider(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["up", "--context", "mine", "--nodes", "2"]) == 1
+    assert "--nodes belongs to the provider local, not to existing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("count", ["0", "9"])
+def test_a_number_of_nodes_that_cannot_be(
+    count: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("something was made")
+
+    monkeypatch.setattr("cluster.checks.root.__defaults__", (lambda: 0,))
+    monkeypatch.setattr("cluster.packages.require", lambda **_: None)
+    monkeypatch.setattr("cluster.binaries.ensure_all", lambda *_: {})
+    monkeypatch.setattr("cluster.local.LocalNode", refuse)
+    assert cli.main(["up", "--provider", "local", "--nodes", count]) == 1
+    assert f"has 1 to 8 nodes, not {count}" in capsys.readouterr().err

@@ -6,7 +6,7 @@ from ipaddress import IPv4Network
 import pytest
 
 from cluster.errors import ClusterError
-from cluster.network import MAX_CLUSTERS, Network, choose, parse_routes
+from cluster.network import MAX_CLUSTERS, MAX_NODES, Network, choose, parse_routes
 
 
 def test_no_two_clusters_overlap() -> None:
@@ -53,3 +53,23 @@ def test_too_many_clusters() -> None:
 def test_routes_as_ip_prints_them() -> None:
     text = "default via 192.0.2.1 dev eth0\n10.8.0.0/16 via 10.8.0.1 dev tun0\n172.17.0.1 dev docker0 scope host\n\n"
     assert parse_routes(text) == [IPv4Network("10.8.0.0/16"), IPv4Network("172.17.0.1/32")]
+
+
+def test_no_two_nodes_of_any_clusters_overlap() -> None:
+    every = [Network(index, number) for index in range(MAX_CLUSTERS) for number in range(1, MAX_NODES + 1)]
+    shares = [part for node in every for part in (node.link, node.pods)]
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(shares, 2))
+    assert len({(node.index, node.device) for node in every}) == len(every)
+
+
+def test_addresses_of_a_second_node() -> None:
+    second = Network(0, 2)
+    assert (str(second.gateway), str(second.node), str(second.pods)) == ("10.99.1.1", "10.99.1.2", "10.244.16.0/24")
+    first = Network(0)
+    assert (second.host, second.services, second.dns, second.url) == (first.host, first.services, first.dns, first.url)
+
+
+def test_a_route_into_a_second_nodes_pods_is_in_the_way_of_two_nodes_only() -> None:
+    routes = [Network(0, 2).pods]
+    assert choose([], routes).index == 0
+    assert choose([], routes, nodes=2).index == 1

@@ -85,6 +85,7 @@ async def test_slow_answers_do_not_slow_it_down() -> None:
 async def test_every_failure_is_counted_with_its_words() -> None:
     async def refuse(_: bytes, context: Any) -> bytes:
         await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "no\nroom")
+        return b"never"
 
     async with serving(refuse) as target:
         report = await Load(plan(target, rate=500, calls=80)).run()
