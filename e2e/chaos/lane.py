@@ -21,7 +21,7 @@ from tests.integration.world import Object, Operator, World, eventually
 NAME = "m"
 WRITES = {"patch", "create", "update", "delete"}
 RESOURCES = {"requests": {"cpu": "20m", "memory": "200Mi"}, "limits": {"memory": "1Gi"}}
-RATE = 40
+RATE = 25
 """Calls a second through each Service."""
 SECONDS = 150
 """Longest wait for a promotion or a rollback, faults included."""

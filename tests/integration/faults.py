@@ -1,0 +1,64 @@
+"""What the fault proxy can do to a request, when it does it, and how requests are called."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Kind(StrEnum):
+    STATUS = "answer with an HTTP status"
+    RESET = "reset the connection, before or while it answers"
+    SILENCE = "keep the connection open and say nothing any more"
+    WATCH_ERROR = "put an ERROR event into the watch, then end it"
+    BEFORE = "call back, then drop the request: the API server never hears of it"
+    AFTER = "let the API server carry it out, call back, and drop the answer"
+
+
+@dataclass(frozen=True)
+class Fault:
+    kind: Kind
+    status: int = 500
+    headers: dict[str, str] = field(default_factory=dict)
+    message: str = "etcdserver: no leader"
+    then: Callable[[], object] | None = None
+    """What BEFORE and AFTER call back, on a thread of its own."""
+
+
+@dataclass(eq=False)
+class Rule:
+    fault: Fault
+    verbs: frozenset[str]
+    resources: frozenset[str]
+    share: float
+    times: float
+    skip: int = 0
+    hits: int = 0
+    on: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def matches(self, verb: str, resource: str) -> bool:
+        return (not self.verbs or verb in self.verbs) and (not self.resources or resource in self.resources)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request as the proxy saw it."""
+
+    verb: str
+    resource: str
+    status: int
+
+
+def parse(method: str, path: str, query: Any) -> tuple[str, str]:
+    """Return verb and resource of a request, as the API server's audit log calls them."""
+    parts = path.strip("/").split("/")
+    parts = parts[2:] if parts[0] == "api" else parts[3:]
+    if parts[:1] == ["namespaces"] and len(parts) > 2:
+        parts = parts[2:]
+    resource = "/".join([*parts[:1], *parts[2:3]])
+    if method == "GET":
+        verb = "watch" if query.get("watch") in {"1", "true"} else "get" if len(parts) > 1 else "list"
+    else:
+        verb = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}[method]
+    return verb, resource
