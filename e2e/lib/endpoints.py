@@ -3,15 +3,15 @@
 import subprocess
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 from demo.kubectl import Kubectl
 from e2e.lib.resources import selector
 
-REVISION = r'{.metadata.uid} {.metadata.labels.serving\.slipway\.dev/revision}{"\n"}'
-SLICES = '{range .endpoints[*]}{.targetRef.uid} {.conditions.ready} {.conditions.serving}{"\\n"}{end}'
+PODS = r'{{.metadata.uid}} {{index .metadata.labels "serving.slipway.dev/revision"}}{{"\n"}}'
+SLICES = r'{{range .endpoints}}{{.targetRef.uid}} {{.conditions.ready}} {{.conditions.serving}}{{"\n"}}{{end}}'
 
 
 @dataclass
@@ -56,25 +56,26 @@ class Endpoints:
 @contextmanager
 def watched(kubectl: Kubectl, name: str) -> Iterator[Endpoints]:
     """Yield what is seen of a model's pods and endpoints while the body runs."""
-    seen = Endpoints()
+    seen, processes = Endpoints(), []
     with ExitStack() as stack:
         slices = f"kubernetes.io/service-name={name}"
         for kind, labels, template, note in (
-            ("pods", selector(name), REVISION, seen.pod),
+            ("pods", selector(name), PODS, seen.pod),
             ("endpointslices", slices, SLICES, seen.endpoint),
         ):
-            arguments = kubectl.argv("get", kind, f"--selector={labels}", "--watch", f"--output=jsonpath={template}")
+            arguments = kubectl.argv("get", kind, f"--selector={labels}", "--watch", f"--output=go-template={template}")
             process = stack.enter_context(subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True))
             thread = threading.Thread(target=_follow, args=(process, note))
             thread.start()
             stack.callback(thread.join)
             stack.callback(process.kill)
+            processes.append(process)
         yield seen
+        assert [process.poll() for process in processes] == [None, None], "a watch has ended early"
 
 
-def _follow(process: "subprocess.Popen[str]", note: object) -> None:
+def _follow(process: "subprocess.Popen[str]", note: Callable[[str], None]) -> None:
     assert process.stdout is not None
-    assert callable(note)
     for line in process.stdout:
         if line.strip():
             note(line)
