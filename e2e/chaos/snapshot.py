@@ -48,6 +48,11 @@ class Frame:
             return 0
         return self._words(value, key) if isinstance(value, str) else value
 
+    def forgotten(self, child: Object) -> bool:
+        """Tell whether a child is the record or pin of an old revision: it goes when the last pod of that has gone."""
+        number = child["metadata"].get("labels", {}).get(REVISION_LABEL)
+        return number is not None and int(number) < self.base - 1
+
     def _words(self, text: str, key: str) -> str:
         if key == REVISION_LABEL:
             return f"+{int(text) - self.base}"
@@ -68,6 +73,8 @@ def take(world: World, name: str, base: int) -> dict[str, Any]:
     found: dict[str, Any] = {"status": frame.normal(_status(world.status(name)))}
     for kind in KINDS:
         for child in owned(world, kind, name):
+            if frame.forgotten(child):
+                continue
             key = f"{kind} {frame.normal(child['metadata']['name'])}"
             found[key] = frame.normal(
                 {field: item for field, item in child.items() if field != "status"} | _owner(child)
@@ -105,7 +112,7 @@ def owned(world: World, kind: str, name: str) -> list[Object]:
 
 def _owner(child: Object) -> Object:
     owners = child["metadata"].get("ownerReferences", [])
-    return {"metadata": child["metadata"] | {"ownerReferences": [(item["kind"], item["name"]) for item in owners]}}
+    return {"metadata": child["metadata"] | {"ownerReferences": [f"{item['kind']} {item['name']}" for item in owners]}}
 
 
 def _pod(pod: Object) -> Object:
