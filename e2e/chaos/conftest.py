@@ -11,14 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from demo.shell import ROOT
 from e2e.chaos import ground as grounds
-from e2e.chaos.ground import Ground
+from e2e.chaos.ground import BUILD, Ground
 from e2e.chaos.lane import Lane
 from tests.integration.world import World
 
 CLUSTER = os.environ.get("SLIPWAY_CHAOS_CLUSTER", "slipway-chaos")
-BUILD = ROOT / "build" / "chaos"
 _number = count(1)
 
 
@@ -49,6 +47,7 @@ def prepared(testrun_uid: str) -> str:
             for old in BUILD.glob("ready-*"):
                 old.unlink()
             done.write_text("failed")  # until the end is reached: no other worker tries again
+            (BUILD / "progress.log").unlink(missing_ok=True)
             grounds.prepare(CLUSTER, BUILD)
             done.write_text("")
     if done.read_text() == "failed":

@@ -13,6 +13,7 @@ from typing import Any
 
 from cluster.api import ApiError
 from e2e.chaos import snapshot
+from e2e.chaos.ground import say
 from e2e.chaos.lane import NAME, WRITES, Lane
 
 RESUME_SECONDS = 60
@@ -103,7 +104,7 @@ class Course:
         with capacity(self.lane) as least:
             told = run(phase, act, done)
         assert least() >= REPLICAS, f"{phase}, {told}: only {least()} pods served"
-        print(f"{self.label}{phase}: {told}", flush=True)
+        say(f"{self.label}{phase}: {told}")
 
     def _measure(self, phase: str, act: Callable[[], None], done: Callable[[], bool]) -> str:
         began, before = time.monotonic(), self._writes()

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from itertools import count
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from e2e.lib import archives
 from tests.integration.world import CRD, CRDS, GROUP, Operator, eventually
 
 OPERATOR_FLAGS = (f"--runtime-image={DROP_IN}",)
+BUILD = ROOT / "build" / "chaos"
 NODES = 2
 """The second one can be lost."""
 _number = count(1)
@@ -70,6 +72,13 @@ class Ground:
     def repair(self) -> None:
         """Start again what does not run, and wait until the node is ready."""
         bring_up(self.name)
+
+
+def say(line: str) -> None:
+    """Print a line of progress, and keep it where it can be read while workers run: build/chaos/progress.log."""
+    print(line, flush=True)
+    with (BUILD / "progress.log").open("a") as log:
+        log.write(f"{time.strftime('%H:%M:%S')} {line}\n")
 
 
 def bring_up(name: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from cluster.api import ApiError
 from e2e.chaos import models, snapshot
-from e2e.chaos.ground import Ground
+from e2e.chaos.ground import Ground, say
 from e2e.lib import load_run
 from tests.integration.faultproxy import FaultProxy
 from tests.integration.world import Object, Operator, World, eventually
@@ -95,7 +95,7 @@ class Lane:
         reports = loads.reports()
         self.told = {kind: f"{sum(one.codes.values()) - one.codes.get('OK', 0)} failed of {one.sent} calls, "
                            f"started late ms {one.late}" for kind, one in reports.items()}  # fmt: skip
-        print(f"{self.world.namespace}: {self.told}", flush=True)
+        say(f"{self.world.namespace}: {self.told}")
         assert load_run.lost(reports) == {}
         for kind, report in reports.items():
             found = set(load_run.values(report))

@@ -10,6 +10,7 @@ import random
 import pytest
 
 from e2e.chaos.course import Course
+from e2e.chaos.ground import say
 from e2e.chaos.lane import Lane
 from e2e.chaos.moments import choose
 from tests.integration.world import eventually
@@ -37,4 +38,4 @@ def test_the_end_is_the_same(lane: Lane, number: int) -> None:
         for promoting, rolling_back in zip(choose(rng, kills), choose(rng, kills), strict=True):
             course.round(promoting.disturbance(), rolling_back.disturbance())
         eventually(lane.operator.ready, "the operator is well")
-    print(f"seed {seed}: {2 * kills} kills; {lane.told}")
+    say(f"seed {seed}: {2 * kills} kills; {lane.told}")

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from e2e.chaos.ground import say
 from e2e.chaos.lane import NAME, RESOURCES, Lane
 from e2e.chaos.test_absent import endpoints, is_ready
 from tests.integration.world import Object, eventually
@@ -37,7 +38,7 @@ def test_it_is_waited_for(lane: Lane) -> None:
         took = time.monotonic() - began
         assert took > LEAST_SECONDS, f"{took:.0f} s is not slow: the test shows nothing"
         lane.until(lane.promoted, "promoted")
-        print(f"loaded in {took:.0f} s")
+        say(f"loaded in {took:.0f} s")
     assert lane.world.status(NAME)["history"][0]["verdict"] == "Ready"
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from e2e.chaos import snapshot
 from e2e.chaos.course import capacity
+from e2e.chaos.ground import say
 from e2e.chaos.lane import NAME, REVISION_LABEL, Lane
 from tests.integration.faultproxy import Fault, Kind
 from tests.integration.world import eventually
@@ -47,7 +48,7 @@ def test_three_specs_in_ten_seconds_and_back_to_the_first(lane: Lane) -> None:
         lane.until(lambda: settled(lane, 1), "the first spec is served again")
         assert least() >= 2
         kept = before & serving(lane)
-        print(f"{len(kept)} of {len(before)} pods are the first ones")
+        say(f"{len(kept)} of {len(before)} pods are the first ones")
     assert lane.world.status(NAME)["stableRevision"] == 1
 
 

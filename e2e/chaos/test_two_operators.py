@@ -5,6 +5,7 @@ import time
 import pytest
 
 from e2e.chaos import snapshot
+from e2e.chaos.ground import say
 from e2e.chaos.lane import NAME, WRITES, Lane
 from tests.integration.faultproxy import FaultProxy
 from tests.integration.world import Operator, eventually
@@ -58,6 +59,6 @@ def test_they_act_as_one(lane: Lane, killed: str, tmp_path_factory: pytest.TempP
                 assert wrote(lane.proxy) == quiet, "and leaves the work to the other"
                 after = {pod["metadata"]["uid"] for pod in snapshot.living(lane.world, NAME)}
                 assert (after == serving) is (killed == "rollback")
-                print(f"{killed}: taken over after {took:.1f} s")
+                say(f"{killed}: taken over after {took:.1f} s")
         finally:
             second.kill()
