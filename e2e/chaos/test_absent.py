@@ -32,6 +32,10 @@ def is_ready(pod: Object) -> bool:
     return any(item["type"] == "Ready" and item["status"] == "True" for item in pod["status"].get("conditions", []))
 
 
+def ready(lane: Lane, revision: int) -> int:
+    return sum(map(is_ready, lane.pods(revision)))
+
+
 def has_failed(pod: Object) -> bool:
     """Tell whether a container of the pod has ended at least once with an error."""
     states = [*pod["status"].get("containerStatuses", []), *pod["status"].get("initContainerStatuses", [])]
@@ -59,14 +63,12 @@ def test_nothing_bad_is_served_and_what_is_good_lives(lane: Lane, bad: str) -> N
         # A stable pod dies: another of its revision takes its place, and is asked the golden set first.
         victim = min(names(lane.pods(stable)))
         lane.world.api.delete(lane.world.path("Pod", victim))
-        eventually(
-            lambda: len([pod for pod in lane.pods(stable) if is_ready(pod)]) == 2, "the dead pod is replaced", 120
-        )
+        eventually(lambda: ready(lane, stable) >= 2, "the dead pod is replaced", 120)
         assert victim not in names(lane.pods(stable))
 
         # The autoscaler wants one more, and gets a good one.
         lane.world.api.patch(lane.world.path("HorizontalPodAutoscaler", NAME), {"spec": {"minReplicas": 3}})
-        eventually(lambda: len([pod for pod in lane.pods(stable) if is_ready(pod)]) == 3, "it is scaled", 120)
+        eventually(lambda: ready(lane, stable) >= 3, "it is scaled", 120)
         eventually(lambda: endpoints(lane) == names(lane.pods(stable)), "the new one is sent to")
         assert not any(map(is_ready, lane.pods(stable + 1)))
         before = {pod["metadata"]["uid"] for pod in lane.pods(stable)}
@@ -74,5 +76,4 @@ def test_nothing_bad_is_served_and_what_is_good_lives(lane: Lane, bad: str) -> N
         lane.operator.start()
         lane.until(lane.rolled_back, "the operator is back and rolls back")
         after = {pod["metadata"]["uid"] for pod in snapshot.living(lane.world, NAME)}
-        assert after <= before, "no pod is made for it"
-        assert len(after) >= 2
+        assert before <= after, "no pod that served is restarted for it"
