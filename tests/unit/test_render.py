@@ -87,13 +87,24 @@ def test_selectors_are_one_label_that_never_changes(case: str) -> None:
 
 
 def test_the_drain_outlasts_whoever_may_still_send() -> None:
-    through_service = drain.PROPAGATION_SECONDS + 1.1 * drain.AGE_SECONDS
-    by_itself = (
-        2 * drain.RESOLVER_SECONDS
-    )  # an answer of DNS that is old already, and the pause before the next question
-    assert 1.1 * drain.AGE_SECONDS <= drain.RESOLVER_SECONDS  # within that pause a connection ends and asks again
-    assert drain.sleep_seconds() >= max(through_service, by_itself) + drain.CALL_SECONDS
-    assert drain.grace_seconds() > drain.sleep_seconds()
+    age = 1.1 * drain.AGE_SECONDS
+    through_service = drain.PROPAGATION_SECONDS + age
+    # An answer of the DNS that was old already, and the pause before the next question.
+    by_itself = drain.PROPAGATION_SECONDS + drain.DNS_SECONDS + drain.RESOLVER_SECONDS
+    assert age <= drain.RESOLVER_SECONDS  # within that pause a connection ends, and the client asks again
+    assert drain.sleep_seconds() >= max(through_service, by_itself)
+    assert drain.grace_seconds() == drain.sleep_seconds() + drain.CALL_SECONDS + drain.STOP_SECONDS
+
+
+def test_a_longer_age_makes_the_drain_longer_and_a_shorter_one_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = drain.sleep_seconds()
+    monkeypatch.setattr(drain, "AGE_SECONDS", 10)
+    assert drain.sleep_seconds() == usual
+    monkeypatch.setattr(drain, "AGE_SECONDS", 100)
+    assert drain.sleep_seconds() == drain.PROPAGATION_SECONDS + drain.DNS_SECONDS + 110
+
+
+def test_pods_are_made_with_the_drain() -> None:
     _, server = containers(Model())
     spec = pod(Model())["spec"]
     assert server["lifecycle"] == {"preStop": {"sleep": {"seconds": drain.sleep_seconds()}}}
@@ -101,6 +112,10 @@ def test_the_drain_outlasts_whoever_may_still_send() -> None:
     sent = dict(item.split("=") for item in flags(Model())["grpc_channel_arguments"].split(","))
     assert sent["grpc.max_connection_age_ms"] == str(drain.AGE_SECONDS * 1000)
     assert int(sent["grpc.max_connection_age_grace_ms"]) >= drain.CALL_SECONDS * 1000
+    # The drop-in's own limit lies within what is left of the grace period, with time to end.
+    environment = {entry["name"]: entry["value"] for entry in server["env"]}
+    allowed = float(environment["MODEL_SERVER_DRAIN_SECONDS"])
+    assert drain.CALL_SECONDS <= allowed < drain.grace_seconds() - drain.sleep_seconds()
 
 
 @pytest.mark.parametrize(("deadline", "seconds"), [("90s", 600), ("10m", 600), ("1h30m", 5400)])

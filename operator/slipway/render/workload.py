@@ -137,8 +137,8 @@ def _server(name: str, spec: ModelDeploymentSpec, images: Images, version: Versi
         "args": server.arguments(name, spec, version),
         "env": [
             {"name": "TF_CPP_MIN_LOG_LEVEL", "value": "1"},
-            # Read by the drop-in server, which handles SIGTERM: it must be done before the kubelet kills.
-            {"name": "MODEL_SERVER_DRAIN_SECONDS", "value": str(drain.STOP_SECONDS - 1)},
+            # Read by the drop-in server, which handles SIGTERM: running calls may take so long.
+            {"name": "MODEL_SERVER_DRAIN_SECONDS", "value": str(drain.CALL_SECONDS)},
             *gpu.environment(spec.gpu),
         ],
         "ports": [
