@@ -93,10 +93,10 @@ def test_debug_strings_are_short(value: object) -> None:
     ("body", "message"),
     [
         (b"   ", "JSON Parse error: The document is empty. at offset: 3"),
-        (b'{"a": nul}', "JSON Parse error: Invalid value. at offset: 6"),
-        (b'{"a": "x', "JSON Parse error: Missing a closing quotation mark in string. at offset: 6"),
+        (b'{"a": nul}', "JSON Parse error: Invalid value. at offset: 9"),
+        (b'{"a": "x', "JSON Parse error: Missing a closing quotation mark in string. at offset: 8"),
         (b'{"a": "\\q"}', "JSON Parse error: Invalid escape character in string. at offset: 7"),
-        (b'{"a": 1e999}', "JSON Parse error: Number too big to be stored in double."),
+        (b'{"a": 1e999}', "JSON Parse error: Number too big to be stored in double. at offset: 6"),
         (b'{"a": "\xc3\xa9", 1}', "JSON Parse error: Missing a name for object member. at offset: 12"),
     ],
 )
