@@ -53,7 +53,7 @@ class Plan:
     fresh: float = 10
     seconds: float = 600
     calls: int = 1_000_000
-    deadline: float = 10
+    deadline: float = 30
     balanced: bool = False
 
 

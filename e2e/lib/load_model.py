@@ -16,7 +16,7 @@ from e2e.lib.resources import deployment, pods
 
 CALLS = int(os.environ.get("SLIPWAY_LOAD_CALLS", "0"))
 FULL = CALLS > 0
-RATE = float(os.environ.get("SLIPWAY_LOAD_RATE", "150" if FULL else "40"))
+RATE = float(os.environ.get("SLIPWAY_LOAD_RATE", "150" if FULL else "30"))
 CHANNELS = 32 if FULL else 12
 FRESH = RATE / 10
 
