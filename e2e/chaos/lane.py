@@ -23,7 +23,7 @@ WRITES = {"patch", "create", "update", "delete"}
 RESOURCES = {"requests": {"cpu": "20m", "memory": "200Mi"}, "limits": {"memory": "1Gi"}}
 RATE = 25
 """Calls a second through each Service."""
-SECONDS = 150
+SECONDS = 300
 """Longest wait for a promotion or a rollback, faults included."""
 REVISION_LABEL = snapshot.REVISION_LABEL
 
