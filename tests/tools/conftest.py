@@ -3,11 +3,13 @@
 import importlib.util
 import os
 import signal
+import subprocess
 import sys
 import sysconfig
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,6 +51,7 @@ _import_against_stubs()
 
 from slipway_tools import cli  # noqa: E402
 from tests.model_server.conftest import models as saved_models  # noqa: E402, F401 - a fixture
+from tests.tools.pilots import Pilot, Start  # noqa: E402
 from tests.tools.support import Outcome, Site, serve  # noqa: E402
 
 Run = Callable[..., Outcome]
@@ -60,6 +63,30 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     stubs = tmp_path_factory.mktemp("stubs")
     _write_stubs(stubs)
     return {**os.environ, "PYTHONPATH": f"{_ROOT / 'images' / 'tools'}:{stubs}"}
+
+
+@pytest.fixture(scope="session")
+def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The base path of the model of make_models.py."""
+    folder = tmp_path_factory.mktemp("zoo")
+    script = _ROOT / "tests" / "tools" / "make_models.py"
+    made = subprocess.run([sys.executable, script, folder], capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
+    return folder / "zoo"
+
+
+@pytest.fixture
+def start(tmp_path: Path, environment: dict[str, str]) -> Iterator[Start]:
+    """Start a pilot: start(port, golden, gate, *flags, model=…)."""
+    pilots: list[Pilot] = []
+
+    def call(port: int, golden: Path, gate: Any, *flags: str, model: str = "half") -> Pilot:
+        pilots.append(Pilot(tmp_path, environment, port, golden, gate, *flags, model=model))
+        return pilots[-1]
+
+    yield call
+    for pilot in pilots:
+        pilot.stop()
 
 
 @pytest.fixture

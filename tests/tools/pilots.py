@@ -110,3 +110,6 @@ class Pilot:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
+
+
+Start = Callable[..., Pilot]

@@ -38,7 +38,7 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    log_path = _termination_log(arguments)
+    log_path = result.log_path(arguments, result.DEFAULT_LOG if arguments[:1] == ["fetch"] else None)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _interrupt)
     try:
@@ -218,16 +218,6 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     # Taken out of the arguments before they are parsed, so that parsing errors get there too.
     parser.add_argument("--termination-log", metavar="FILE", default=argparse.SUPPRESS,
                         help=f"where the result goes (fetch: {result.DEFAULT_LOG})")  # fmt: skip
-
-
-def _termination_log(arguments: list[str]) -> Path | None:
-    """Find --termination-log without the parser; None for commands whose result is only printed."""
-    for position, argument in enumerate(arguments):
-        name, equals, value = argument.partition("=")
-        if name == "--termination-log":
-            following = arguments[position + 1 : position + 2]
-            return Path(value) if equals else Path(following[0]) if following else None
-    return result.DEFAULT_LOG if arguments[:1] == ["fetch"] else None
 
 
 def _version(text: str) -> int:

@@ -6,6 +6,7 @@ The kubelet puts it into the pod's status, where the operator reads it.
 import json
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +51,16 @@ def failure(error: ModelError) -> str:
     if len(text.encode(errors="replace")) > _MAX_BYTES:
         return failure(ModelError(error.reason, message[: len(message) // 2]))
     return text
+
+
+def log_path(arguments: Sequence[str], default: Path | None) -> Path | None:
+    """Find --termination-log without a parser, so that parsing errors get there too."""
+    for position, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if name == "--termination-log":
+            following = arguments[position + 1 : position + 2]
+            return Path(value) if equals else Path(following[0]) if following else None
+    return default
 
 
 def write(path: Path, text: str) -> None:

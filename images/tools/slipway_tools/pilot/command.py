@@ -15,7 +15,7 @@ from slipway_tools.pilot.client import Client
 from slipway_tools.pilot.errors import GateFailedError, GateInvalidError
 from slipway_tools.pilot.loop import Loop, Rhythm
 from slipway_tools.pilot.state import State
-from slipway_tools.result import DEFAULT_LOG, write
+from slipway_tools.result import DEFAULT_LOG, log_path, write
 
 PORT = 8502
 _START_SECONDS = 120.0
@@ -33,11 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGINT, _leave)
     arguments = list(sys.argv[1:] if argv is None else argv)
-    log_path = DEFAULT_LOG
     try:
-        options = _parser().parse_args(arguments[1:])
-        log_path = options.termination_log
-        _run(options)
+        _run(_parser().parse_args(arguments[1:]))
     except GateFailedError as error:
         text = error.verdict.json()
     except GateInvalidError as error:
@@ -52,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         text = verdict.invalid(
             f"the pilot met something unforeseen: {type(error).__name__}{line}: {error}; please report it"
         )
-    write(log_path, text)
+    write(log_path(arguments, DEFAULT_LOG) or DEFAULT_LOG, text)
     print(text, flush=True)
     return 1
 
