@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from model_server import protos
 from tests.model_server.harness import Server, array_of
+from tests.model_server.test_examples import CLASSIFY, REGRESS, classification, example, inference, regression
 
 FEW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 _UNTYPED = {grpc.StatusCode.UNKNOWN, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL}
@@ -68,11 +69,38 @@ def test_grpc_tensors(server: Server, signature: str, inputs: dict) -> None:
 
 
 @FEW
-@given(st.binary(max_size=200))
-def test_grpc_bytes(server: Server, payload: bytes) -> None:
-    call = server.channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+@given(
+    st.sampled_from(
+        [
+            f"PredictionService/{name}"
+            for name in ("Predict", "Classify", "Regress", "MultiInference", "GetModelMetadata")
+        ]
+        + ["ModelService/GetModelStatus"]
+    ),
+    st.binary(max_size=200),
+)
+def test_grpc_bytes(server: Server, method: str, payload: bytes) -> None:
+    call = server.channel.unary_unary(f"/tensorflow.serving.{method}")
     with contextlib.suppress(grpc.RpcError):
         call(payload, timeout=30)
+
+
+@FEW
+@given(
+    st.sampled_from(["Classify", "Regress", "MultiInference"]), st.integers(0, 300), st.integers(0, 255), st.booleans()
+)
+def test_damaged_examples(server: Server, method: str, position: int, byte: int, cut: bool) -> None:  # noqa: FBT001 - drawn
+    request = {
+        "Classify": lambda: classification([2.0, 3.0]),
+        "Regress": lambda: regression([2.0, 3.0], context=example(bias=1.0)),
+        "MultiInference": lambda: inference(("", REGRESS), ("classify", CLASSIFY)),
+    }[method]()
+    payload = bytearray(request.SerializeToString())
+    at = position % len(payload)
+    payload[at] = byte
+    call = server.channel.unary_unary(f"/tensorflow.serving.PredictionService/{method}")
+    with contextlib.suppress(grpc.RpcError):
+        call(bytes(payload[:at] if cut else payload), timeout=30)
 
 
 @FEW
@@ -84,6 +112,37 @@ def test_rest_documents(server: Server, signature: str, value: object, form: str
     assert answer.status in (200, 400, 501)
     text = answer.body.decode("utf-8", "surrogateescape")
     assert set(json.loads(text)) <= {"predictions", "outputs", "error"}
+
+
+@FEW
+@given(
+    signature_names | st.sampled_from(["classify", "words"]),
+    json_values,
+    json_values,
+    st.sampled_from(["classify", "regress"]),
+)
+def test_rest_examples(server: Server, signature: str, examples: object, context: object, method: str) -> None:
+    for document in (
+        {"signature_name": signature, "examples": examples},
+        {"signature_name": signature, "examples": [{"x": examples}], "context": context},
+        {"signature_name": signature, "examples": [{"x": 1.0, "words": examples, "counts": context}]},
+    ):
+        answer = server.post(f"/v1/models/examples:{method}", json.dumps(document))
+        assert answer.status in (200, 400)
+        assert set(json.loads(answer.body.decode("utf-8", "surrogateescape"))) <= {"results", "error"}
+
+
+@pytest.mark.parametrize("value", ["[" * 100_000 + "]" * 100_000, "[" * 100_000, '{"a":' * 50_000 + "1" + "}" * 50_000,
+                                   "9" * 100_000, "-" + "9" * 400, "1e99999", "0." + "0" * 100_000 + "1", '"' + "\\u0000" * 9 + '"',
+                                   '{"b64": "' + "A" * 100_001 + '"}'])  # fmt: skip
+@pytest.mark.parametrize("form", ["instances", "inputs", "examples", "context", "signature_name"])
+def test_deep_and_huge_values(server: Server, form: str, value: str) -> None:
+    method = "regress" if form in ("examples", "context") else "predict"
+    more = ', "examples": [{}]' if form == "context" else ', "instances": [1]' if form == "signature_name" else ""
+    model = "examples" if method == "regress" else "kitchen"
+    answer = server.post(f"/v1/models/{model}:{method}", f'{{"{form}": {value}{more}}}')
+    assert answer.status in (200, 400)
+    assert answer.status == 200 or answer.error
 
 
 @FEW

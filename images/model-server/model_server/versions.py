@@ -31,7 +31,7 @@ def find(model: ModelConfig) -> list[VersionDirectory]:
     """Directories that `model` should serve now, lowest version first; ServingError if its base path is not there."""
     try:
         children = sorted(child.name for child in Path(model.base_path).iterdir())
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         raise _no_base_path(model, error) from error
     present: dict[int, str] = {}
     for child in children:
@@ -58,9 +58,9 @@ def none_found(model: ModelConfig) -> str:
     )
 
 
-def _no_base_path(model: ModelConfig, error: OSError) -> ServingError:
+def _no_base_path(model: ModelConfig, error: OSError | ValueError) -> ServingError:
     status = "NOT_FOUND" if isinstance(error, FileNotFoundError) else "FAILED_PRECONDITION"
     return invalid_argument(
         f"Could not find base path {model.base_path} for servable {model.name} "
-        f"with error {status}: {model.base_path}; {error.strerror}"
+        f"with error {status}: {model.base_path}; {getattr(error, 'strerror', None) or error}"
     )
