@@ -188,10 +188,9 @@ def capacity(lane: Lane) -> Iterator[Callable[[], int]]:
         while not over.is_set():
             try:
                 for event in api.watch(path, version, seconds=5):
-                    if event["type"] == "ERROR":
-                        raise ApiError(0, str(event["object"]))
-                    version = event["object"]["metadata"]["resourceVersion"]
-                    if event["type"] != "BOOKMARK":
+                    error = event["type"] == "ERROR"
+                    version = "0" if error else event["object"]["metadata"]["resourceVersion"]
+                    if event["type"] not in {"ERROR", "BOOKMARK"}:
                         seen.see(event)
             except (ApiError, OSError):  # the API server may be what is disturbed; it goes on from where it was
                 over.wait(0.2)
