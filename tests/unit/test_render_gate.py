@@ -113,6 +113,18 @@ def test_the_same_gate_gives_the_same_text_however_it_was_written() -> None:
     assert init(spec({"golden": {"configMap": "set"}, "metrics": metrics})) == init(spec(turned))
 
 
+def test_the_pilot_has_no_token_where_the_pod_has_one() -> None:
+    """Kubernetes mounts the token of a named service account into every container that has nothing in its place."""
+    asked = ModelDeploymentSpec.model_validate(
+        {"model": {"uri": "https://x/y"}, "rollout": {"gate": GATE}, "podTemplate": {"serviceAccountName": "models"}}
+    )
+    _, pilot = init(asked)
+    place = {"name": "no-token", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": True}
+    assert place in pilot["volumeMounts"]
+    assert {"name": "no-token", "emptyDir": {}} in template(asked)["spec"]["volumes"]
+    assert template(spec(GATE))["spec"]["automountServiceAccountToken"] is False
+
+
 # The golden set
 
 

@@ -20,6 +20,9 @@ from slipway.runtimes import Images
 GOLDEN = f"{CONFIG}/golden"
 """Where fetch puts the golden set, in the pod's own volume."""
 _VOLUME = "golden"
+_NO_TOKEN = "no-token"  # noqa: S105 - name of a volume
+_TOKEN_MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path
+"""Where Kubernetes mounts the token of a service account, unless something is mounted there already."""
 _MAP_MOUNT, _CLAIM_MOUNT = "/golden", "/golden-source"
 _REQUESTS = {"cpu": "10m", "memory": "64Mi"}
 _LIMITS = {"memory": "256Mi"}
@@ -55,15 +58,21 @@ def fetch_mounts(spec: ModelDeploymentSpec) -> list[Manifest]:
 
 
 def volumes(spec: ModelDeploymentSpec) -> list[Manifest]:
-    """Return the volumes of `fetch_mounts` that the model does not bring already."""
+    """Return the volumes that fetch and pilot mount, and that the model does not bring already."""
     if spec.rollout.gate is None:
         return []
     golden = spec.rollout.gate.golden
+    found: list[Manifest] = [{"name": _NO_TOKEN, "emptyDir": {}}] if _has_token(spec) else []
     if golden.config_map is not None:
         # Optional: the kubelet would hold the pod without a word in its status; fetch says what is missing.
-        return [{"name": _VOLUME, "configMap": {"name": golden.config_map, "optional": True}}]
+        found.append({"name": _VOLUME, "configMap": {"name": golden.config_map, "optional": True}})
     claimed = claim(golden.uri)
-    return [claim_volume(_VOLUME, claimed)] if claimed and not _shared(spec, claimed) else []
+    return [*found, claim_volume(_VOLUME, claimed)] if claimed and not _shared(spec, claimed) else found
+
+
+def _has_token(spec: ModelDeploymentSpec) -> bool:
+    """Tell whether the pod gets the token of a service account: the pilot, which asks its own pod alone, must not."""
+    return spec.pod_template.service_account_name is not None
 
 
 def _shared(spec: ModelDeploymentSpec, claimed: Claim) -> bool:
@@ -72,15 +81,22 @@ def _shared(spec: ModelDeploymentSpec, claimed: Claim) -> bool:
     return model is not None and model.name == claimed.name
 
 
-def pilot(name: str, number: int, gate: Gate, images: Images) -> Manifest:
-    """Return the sidecar that is ready when, and as long as, the server beside it answers rightly.
+def pilot(name: str, number: int, spec: ModelDeploymentSpec, images: Images) -> list[Manifest]:
+    """Return the sidecar that is ready when, and as long as, the server beside it answers rightly; none without a gate.
 
     Args:
         name: of the ModelDeployment, and of the model.
         number: of the revision.
-        gate: what must hold.
+        spec: what the user asks for.
         images: the images of the revision.
     """
+    return [] if spec.rollout.gate is None else [_pilot(name, number, spec, spec.rollout.gate, images)]
+
+
+def _pilot(name: str, number: int, spec: ModelDeploymentSpec, gate: Gate, images: Images) -> Manifest:
+    mounts: list[Manifest] = [{"name": "model", "mountPath": MODELS, "readOnly": True}]
+    if _has_token(spec):
+        mounts.append({"name": _NO_TOKEN, "mountPath": _TOKEN_MOUNT, "readOnly": True})
     return {
         "name": names.PILOT_CONTAINER,
         "image": images.tools,
@@ -98,8 +114,10 @@ def pilot(name: str, number: int, gate: Gate, images: Images) -> Manifest:
         "ports": [{"name": "pilot", "containerPort": names.PILOT_PORT, "protocol": "TCP"}],
         "resources": {"requests": dict(_REQUESTS), "limits": dict(_LIMITS)},
         **_probes(),
+        # Its verdict, or the end of its log where it ended without one.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": locked_down(),
-        "volumeMounts": [{"name": "model", "mountPath": MODELS, "readOnly": True}],
+        "volumeMounts": mounts,
     }
 
 

@@ -64,7 +64,7 @@ def template(name: str, number: int, spec: ModelDeploymentSpec, images: Images, 
             "annotations": {**added.annotations, "kubectl.kubernetes.io/default-container": names.SERVER_CONTAINER},
         },
         "spec": {
-            "initContainers": _init_containers(name, number, spec, images),
+            "initContainers": [_fetch(name, number, spec, images), *gate.pilot(name, number, spec, images)],
             "containers": [_server(name, spec, images, version)],
             "volumes": _volumes(spec),
             "securityContext": {
@@ -80,13 +80,6 @@ def template(name: str, number: int, spec: ModelDeploymentSpec, images: Images, 
             **_placement(spec),
         },
     }
-
-
-def _init_containers(name: str, number: int, spec: ModelDeploymentSpec, images: Images) -> list[Manifest]:
-    found = [_fetch(name, number, spec, images)]
-    if spec.rollout.gate is not None:
-        found.append(gate.pilot(name, number, spec.rollout.gate, images))
-    return found
 
 
 def _fetch(name: str, number: int, spec: ModelDeploymentSpec, images: Images) -> Manifest:

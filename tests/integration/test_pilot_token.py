@@ -1,0 +1,35 @@
+"""Kubernetes' own admission of service accounts, on a pod with a gate: the pilot gets no token."""
+
+from pathlib import Path
+
+import yaml
+
+from cluster.controlplane import ControlPlane, Options
+from slipway.observed import Apply
+from tests.unit.builders import World
+
+INPUT = Path(__file__).parent.parent / "golden" / "gate-path-digest" / "input.yaml"
+PODS = "/api/v1/namespaces/tokens/pods"
+
+
+def test_the_pilot_gets_no_token_of_the_pods_service_account() -> None:
+    template = next(
+        action.manifest["spec"]["template"]
+        for action in World(yaml.safe_load(INPUT.read_text())).decide().actions
+        if isinstance(action, Apply) and action.manifest["kind"] == "Deployment"
+    )
+    with ControlPlane(
+        Options(controller_manager=True)
+    ) as plane:  # with it, service accounts are admitted and have tokens
+        api = plane.api()
+        api.create("/api/v1/namespaces", {"metadata": {"name": "tokens"}})
+        api.create("/api/v1/namespaces/tokens/serviceaccounts", {"metadata": {"name": "models"}})
+        api.create(PODS, {"metadata": template["metadata"] | {"name": "pod"}, "spec": template["spec"]})
+        spec = api.get(f"{PODS}/pod")["spec"]
+    (token,) = [volume["name"] for volume in spec["volumes"] if "projected" in volume]
+    holders = [
+        container["name"]
+        for container in (*spec["initContainers"], *spec["containers"])
+        if token in {mount["name"] for mount in container["volumeMounts"]}
+    ]
+    assert holders == ["fetch", "server"]
