@@ -8,13 +8,13 @@ scenario at a time, and needs the machine for itself. A drained node needs a sec
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from demo.kubectl import Kubectl, KubectlError
 from demo.platform import OPERATOR_NAMESPACE, OPERATOR_SELECTOR
-from e2e.lib import load_plain, load_run, load_watch, wait
+from e2e.lib import load_dns, load_plain, load_run, load_watch, wait
 from e2e.lib.load_model import ANSWERS, BAD, CALLS, CHANNELS, FRESH, FULL, NAME, NEW, OLD, RATE, Model, ready_pods
 from e2e.lib.resources import KIND, current, pods, selector, uids
 
@@ -132,13 +132,22 @@ SHORT: tuple[tuple[Scenario, ...], ...] = ((update, rollback, evict), (scale_dow
 RUNS = tuple((one,) for one in SCENARIOS) if FULL else SHORT
 
 
+@pytest.fixture(scope="module")
+def old_dns(kubectl: Kubectl) -> Iterator[str]:
+    """A DNS server that gives old answers, for the clients of the headless Service."""
+    with load_dns.cached(load_dns.cluster_dns(kubectl)) as address:
+        yield address
+
+
 @pytest.mark.parametrize("scenarios", RUNS, ids=lambda run: "-".join(one.__name__ for one in run))
-def test_no_call_fails(namespace: Kubectl, scenarios: tuple[Scenario, ...], capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_call_fails(
+    namespace: Kubectl, old_dns: str, scenarios: tuple[Scenario, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
     if drain in scenarios:
         second_node(namespace)
     model = Model(namespace, 4 if drain in scenarios else 2)
     model.serve(OLD)
-    plans = load_run.plans(namespace, NAME, NAME, rate=RATE, channels=CHANNELS, fresh=FRESH)
+    plans = load_run.plans(namespace, NAME, NAME, old_dns, rate=RATE, channels=CHANNELS, fresh=FRESH)
     least = CALLS // len(SCENARIOS) + 1 if FULL else 2000
     with load_run.against(plans) as loads:
         loads.more(100)
@@ -157,12 +166,12 @@ def test_no_call_fails(namespace: Kubectl, scenarios: tuple[Scenario, ...], caps
 
 
 @pytest.mark.parametrize("server", ["ignores SIGTERM", "handles SIGTERM"])
-def test_without_the_drain_calls_fail(namespace: Kubectl, server: str) -> None:
+def test_without_the_drain_calls_fail(namespace: Kubectl, old_dns: str, server: str) -> None:
     Model(namespace).serve(OLD)
     rendered = namespace.get("deployment", NAME) or {}
     namespace.apply(*load_plain.objects(rendered, "undrained", drained=False, deaf=server == "ignores SIGTERM"))
     load_plain.rolled_out(namespace, "undrained")
-    plans = load_run.plans(namespace, "undrained", NAME, rate=RATE, channels=CHANNELS, fresh=FRESH)
+    plans = load_run.plans(namespace, "undrained", NAME, old_dns, rate=RATE, channels=CHANNELS, fresh=FRESH)
     with load_run.against(plans) as loads:
         loads.more(100)
         for _ in range(5):
@@ -174,12 +183,12 @@ def test_without_the_drain_calls_fail(namespace: Kubectl, server: str) -> None:
     assert set(load_run.lost(loads.reports())) == {"ClusterIP", "headless"}
 
 
-def test_a_server_that_ignores_sigterm_loses_nothing_either(namespace: Kubectl) -> None:
+def test_a_server_that_ignores_sigterm_loses_nothing_either(namespace: Kubectl, old_dns: str) -> None:
     Model(namespace).serve(OLD)
     rendered = namespace.get("deployment", NAME) or {}
     namespace.apply(*load_plain.objects(rendered, "deaf", drained=True, deaf=True))
     load_plain.rolled_out(namespace, "deaf")
-    plans = load_run.plans(namespace, "deaf", NAME, rate=RATE, channels=CHANNELS, fresh=FRESH)
+    plans = load_run.plans(namespace, "deaf", NAME, old_dns, rate=RATE, channels=CHANNELS, fresh=FRESH)
     with load_run.against(plans) as loads:
         loads.more(100)
         namespace.run("rollout", "restart", "deployment/deaf")

@@ -19,6 +19,7 @@ from demo.kubectl import Kubectl
 from demo.reach import GRPC_PORT, answers
 from demo.shell import ROOT
 from demo.stubs import predict_pb2
+from e2e.lib import load_dns
 from e2e.lib.load import Plan, Report
 from e2e.lib.traffic import X
 
@@ -41,18 +42,25 @@ def value(answer: str) -> float:
     return float(from_tensor(found.outputs["y"])[0])
 
 
-def plans(kubectl: Kubectl, service: str, model: str, **changes: Any) -> dict[str, Plan]:
-    """Return the plan for each kind of Service; skip the test where this machine has no route to their addresses."""
+def plans(kubectl: Kubectl, service: str, model: str, dns: str = "", **changes: Any) -> dict[str, Plan]:
+    """Return the plan for each kind of Service; skip the test where this machine has no route to their addresses.
+
+    Args:
+        kubectl: with the namespace of the Services.
+        service: the name of the ClusterIP Service.
+        model: the name of the model.
+        dns: `HOST:PORT` of the DNS server that clients of the headless Service ask (the cluster's).
+        changes: fields of the plans.
+    """
     found = kubectl.get("service", service) or {}
-    dns = kubectl.within("kube-system").get("service", "kube-dns") or {}
-    address, resolver = found["spec"]["clusterIP"], dns["spec"]["clusterIP"]
+    address, resolver = found["spec"]["clusterIP"], dns or f"{load_dns.cluster_dns(kubectl)}:53"
     if not answers(address, GRPC_PORT):
         pytest.skip("the load runs on this machine, which has no route to the cluster's Services")
     name = f"{service}-headless.{kubectl.namespace}.svc.cluster.local"
     asked = request(model)
     return {
         "ClusterIP": Plan(f"{address}:{GRPC_PORT}", asked, **changes),
-        "headless": Plan(f"dns://{resolver}:53/{name}:{GRPC_PORT}", asked, balanced=True, **changes),
+        "headless": Plan(f"dns://{resolver}/{name}:{GRPC_PORT}", asked, balanced=True, **changes),
     }
 
 

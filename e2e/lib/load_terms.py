@@ -6,13 +6,12 @@ when the pod answered its last call. Needs root and a local cluster: the rules a
 """
 
 import argparse
-import socket
-import struct
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from cluster.local import Local
@@ -21,7 +20,8 @@ from demo.client import http
 from demo.errors import DemoError
 from demo.kubectl import Kubectl
 from demo.reach import REST_PORT
-from e2e.lib import archives, load_run, load_watch, wait
+from demo.shell import ROOT
+from e2e.lib import archives, load_dns, load_run, load_watch, wait
 from e2e.lib.resources import RESOURCES, deployment, pods
 
 NAMESPACE = "slipway-terms"
@@ -29,26 +29,6 @@ MODELS = {"ClusterIP": "by-address", "headless": "by-name"}
 POLL_SECONDS = 0.05
 GONE_SECONDS = 200
 RATE, CHANNELS = 30, 64
-_A, _IN = 1, 1
-
-
-def addresses(server: str, name: str) -> set[str]:
-    """Return the A records of a name, asked of one DNS server over UDP."""
-    labels = b"".join(bytes([len(part)]) + part.encode() for part in name.split("."))
-    question = struct.pack(">HHHHHH", 1, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack(">HH", _A, _IN)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-        client.settimeout(2)
-        client.sendto(question, (server, 53))
-        answer = client.recv(4096)
-    count = struct.unpack(">H", answer[6:8])[0]
-    found, at = set(), len(question)
-    for _ in range(count):
-        at += 2 if answer[at] & 0xC0 else answer.index(b"\0", at) - at + 1
-        kind, _, _, size = struct.unpack(">HHIH", answer[at : at + 10])
-        if kind == _A:
-            found.add(socket.inet_ntoa(answer[at + 10 : at + 10 + size]))
-        at += 10 + size
-    return found
 
 
 def last_true(holds: Callable[[], bool], started: float) -> float:
@@ -82,7 +62,7 @@ class Terms:
 
     def __init__(self, kubectl: Kubectl, cluster: Local, model: str) -> None:
         self._kubectl, self._cluster, self._model = kubectl, cluster, model
-        self._dns = str((kubectl.within("kube-system").get("service", "kube-dns") or {})["spec"]["clusterIP"])
+        self._dns = load_dns.cluster_dns(kubectl)
 
     def measure(self) -> dict[str, float]:
         """Delete a pod; return the seconds after which it was in each place for the last time."""
@@ -93,7 +73,7 @@ class Terms:
         looks: dict[str, Callable[[], float]] = {
             "EndpointSlice": lambda: last_true(lambda: address in self._ready(), started),
             "kube-proxy": lambda: last_true(lambda: address in self._targets(), started),
-            "DNS": lambda: last_true(lambda: address in addresses(self._dns, self._name()), started),
+            "DNS": lambda: last_true(lambda: address in load_dns.addresses(self._dns, self._name()), started),
             "last call": lambda: last_call(address, started),
         }
         found: dict[str, float] = {}
@@ -126,28 +106,26 @@ class Terms:
         return {line.partition(mark)[2].partition(":")[0] for line in lines}
 
 
-def main() -> int:
-    """Measure and print a table: median and maximum of the rounds, in seconds."""
-    options = argparse.ArgumentParser(description="Measures the terms of the drain's formula.")
-    options.add_argument("--cluster", default="slipway")
-    options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--models", type=Path, required=True, help="folder of the archives: build/e2e/models/files")
-    given = options.parse_args()
-    client = platform.kubectl(given.cluster)
-    archives.start(client, given.models)
+def serving(cluster: str, models: Path) -> Kubectl:
+    """Start both models; return the namespace that they serve in."""
+    client = platform.kubectl(cluster)
+    archives.start(client, models)
     client.apply(manifests.namespace(NAMESPACE))
-    kubectl, cluster = client.within(NAMESPACE), Local(given.cluster, print)
+    kubectl = client.within(NAMESPACE)
     for model in MODELS.values():
         kubectl.apply(deployment(model, archives.url("half_plus_two.tar.gz"), replicas=3, resources=RESOURCES))
     for model in MODELS.values():
         wait.ready(kubectl, model, 240)
-    wanted = {
-        kind: load_run.plans(kubectl, model, model, rate=RATE, channels=CHANNELS, fresh=RATE / 10)[kind]
-        for kind, model in MODELS.items()
-    }
+    return kubectl
+
+
+def rounds(kubectl: Kubectl, cluster: Local, dns: str, count: int) -> dict[str, list[dict[str, float]]]:
+    """Measure under load, both models at a time; return the rounds by kind of Service."""
     results: dict[str, list[dict[str, float]]] = {kind: [] for kind in MODELS}
+    many = {"rate": RATE, "channels": CHANNELS, "fresh": RATE / 10}
+    wanted = {kind: load_run.plans(kubectl, model, model, dns, **many)[kind] for kind, model in MODELS.items()}
     with load_run.against(wanted) as loads:
-        for number in range(given.rounds):
+        for number in range(count):
             loads.more(RATE * 30)  # every connection has its age
             threads = []
             for kind, model in MODELS.items():
@@ -157,13 +135,28 @@ def main() -> int:
                 thread.start()
             for thread in threads:
                 thread.join()
-            for kind, rounds in results.items():
-                print(f"round {number + 1} {kind}: {rounds[-1]}", file=sys.stderr, flush=True)
-    for kind, rounds in results.items():
-        for key in rounds[0]:
-            ordered = sorted(one[key] for one in rounds)
-            print(f"{kind:<10} {key:<14} median {ordered[len(ordered) // 2]:6.2f} s  most {ordered[-1]:6.2f} s")
+            for kind, found in results.items():
+                print(f"round {number + 1} {kind}: {found[-1]}", file=sys.stderr, flush=True)
     print(load_run.judge(loads.reports(), 1))
+    return results
+
+
+def main() -> int:
+    """Measure and print a table: median and maximum of the rounds, in seconds."""
+    parser = argparse.ArgumentParser(description="Measures the terms of the drain's formula.")
+    parser.add_argument("--cluster", default="slipway")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--cached", action="store_true", help="clients ask a DNS server that keeps answers for 30 s")
+    parser.add_argument("--models", type=Path, default=ROOT / "build" / "e2e" / "models" / "files", help="archives")
+    given = parser.parse_args()
+    kubectl, cluster = serving(given.cluster, given.models), Local(given.cluster, print)
+    with ExitStack() as stack:
+        dns = stack.enter_context(load_dns.cached(load_dns.cluster_dns(kubectl))) if given.cached else ""
+        results = rounds(kubectl, cluster, dns, given.rounds)
+    for kind, found in results.items():
+        for key in found[0]:
+            ordered = sorted(one[key] for one in found)
+            print(f"{kind:<10} {key:<14} median {ordered[len(ordered) // 2]:6.2f} s  most {ordered[-1]:6.2f} s")
     kubectl.run("delete", "namespace", NAMESPACE, "--wait=false")
     return 0
 
