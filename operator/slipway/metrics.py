@@ -18,6 +18,8 @@ from slipway.observed import Key, Manifest
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _CODES = frozenset({"200", "201", "400", "401", "403", "404", "409", "410", "422", "429", "500", "503", "504", "error"})
 
+_REVISIONS = {"asked": "revision", "stable": "stableRevision", "served": "servedRevision"}
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -31,11 +33,15 @@ class Facts:
     replicas: int
     ready_replicas: int
     updated_replicas: int
+    revisions: tuple[tuple[str, int], ...]
+    """The revisions that are asked for, stable and served, as far as there are such."""
+    rolled_back: bool
 
 
 def facts(status: Mapping[str, Any], wanted: int | None) -> Facts:
     """Return the facts in a status; `wanted` is the number of replicas asked for, None while an autoscaler decides."""
-    ready: Manifest = next((item for item in status.get("conditions", ()) if item.get("type") == "Ready"), {})
+    conditions: dict[object, Manifest] = {item.get("type"): item for item in status.get("conditions", ())}
+    ready, rolled_back = conditions.get("Ready", {}), conditions.get("RolledBack", {})
     return Facts(
         revision=str(status.get("revision", "")),
         model_version=str(status.get("modelVersion", "")),
@@ -45,6 +51,8 @@ def facts(status: Mapping[str, Any], wanted: int | None) -> Facts:
         replicas=int(status.get("replicas") or 0),
         ready_replicas=int(status.get("readyReplicas") or 0),
         updated_replicas=int(status.get("updatedReplicas") or 0),
+        revisions=tuple((which, int(status[field])) for which, field in _REVISIONS.items() if status.get(field)),
+        rolled_back=rolled_back.get("status") == "True",
     )
 
 
@@ -198,6 +206,16 @@ class Metrics:
             labels=[*one, "revision", "model_version", "reason"],
         )
         ready = GaugeMetricFamily("slipway_modeldeployment_ready", "1 where condition Ready is True.", labels=one)
+        rolled_back = GaugeMetricFamily(
+            "slipway_modeldeployment_rolled_back",
+            "1 where another revision is served than the one that is asked for, because that has failed.",
+            labels=one,
+        )
+        revision = GaugeMetricFamily(
+            "slipway_modeldeployment_revision",
+            "Number of the revision that is asked for, that is stable, that is served.",
+            labels=[*one, "which"],
+        )
         replicas = GaugeMetricFamily(
             "slipway_modeldeployment_replicas",
             "Pods: wanted (absent while an autoscaler decides), present, ready, updated.",
@@ -207,9 +225,12 @@ class Metrics:
             labels = [key.namespace, key.name]
             info.add_metric([*labels, known.revision, known.model_version, known.reason], 1)
             ready.add_metric(labels, known.ready)
+            rolled_back.add_metric(labels, known.rolled_back)
+            for which, number in known.revisions:
+                revision.add_metric([*labels, which], number)
             counts = {"present": known.replicas, "ready": known.ready_replicas, "updated": known.updated_replicas}
             if known.wanted is not None:
                 counts["wanted"] = known.wanted
             for state, number in counts.items():
                 replicas.add_metric([*labels, state], number)
-        yield from (info, ready, replicas)
+        yield from (info, ready, rolled_back, revision, replicas)

@@ -1,0 +1,198 @@
+"""Revisions that fail, on a real API server: what is written, in which order, and what comes of it when writes fail.
+
+Deployment controller and kubelet are played by the test.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.conftest import StartOperator
+from tests.integration.faultproxy import Fault, FaultProxy, Kind
+from tests.integration.world import Operator, World, eventually, requests
+
+BAD = {"uri": "pvc://models/bad"}
+DIGEST = "sha256:" + "d" * 64
+RETRY = "serving.slipway.dev/retry"
+WORDS = "there is nothing at pvc://models/bad"
+STORM = [
+    Fault(Kind.STATUS, status=409, message="Operation cannot be fulfilled: the object has been modified"),
+    Fault(Kind.STATUS, status=429, headers={"Retry-After": "1"}, message="too many requests, try later"),
+    Fault(Kind.STATUS, status=503, message="etcdserver: no leader"),
+]
+
+
+@pytest.fixture
+def proxy(world: World, tmp_path: Path) -> Iterator[FaultProxy]:
+    with FaultProxy(world.plane.kubeconfig(f"rolled-{world.namespace}", ["system:masters"]), tmp_path) as made:
+        yield made
+
+
+def deployed(world: World, name: str) -> int:
+    labels = world.get("Deployment", name)["spec"]["template"]["metadata"]["labels"]
+    return int(labels["serving.slipway.dev/revision"])
+
+
+def pod(world: World, name: str, fetched: dict[str, Any], code: int) -> None:
+    """Be the kubelet of the newest revision's first pod, whose fetch has ended with that code and message."""
+    number = deployed(world, name)
+    base = {"ready": code == 0, "restartCount": 0, "image": "x", "imageID": ""}
+    end = {"exitCode": code, "message": json.dumps(fetched), "reason": "Error" if code else "Completed"}
+    world.pod(
+        name,
+        f"{name}-r{number}-0",
+        world.get("Deployment", name)["spec"]["template"],
+        phase="Pending",
+        initContainerStatuses=[base | {"name": "fetch", "state": {"terminated": end}}],
+        conditions=[{"type": "PodScheduled", "status": "True"}, {"type": "Ready", "status": "False"}],
+    )
+
+
+def fail(world: World, name: str) -> None:
+    pod(world, name, {"reason": "SourceNotFound", "message": WORDS}, 1)
+
+
+def turned(world: World, name: str, number: int) -> None:
+    eventually(lambda: deployed(world, name) == number, f"the Deployment is at revision {number}")
+
+
+def asked_for_bad(world: World, name: str, **spec: Any) -> None:
+    """Revision 1 serves, revision 2 is asked for."""
+    world.create(name, **spec)
+    world.settle(name)
+    world.patch(name, model=BAD)
+    turned(world, name, 2)
+    eventually(lambda: world.status(name).get("revision") == 2, "the status speaks of it")
+
+
+def is_back(world: World, name: str) -> None:
+    eventually(lambda: world.condition(name, "RolledBack").get("status") == "True", f"RolledBack: {world.status(name)}")
+    assert deployed(world, name) == 1
+    told = world.status(name)
+    assert (told["revision"], told["servedRevision"], told["stableRevision"]) == (2, 1, 1)
+    ready = world.condition(name)
+    assert (ready["status"], ready["reason"]) == ("False", "FetchFailed")
+    assert WORDS in ready["message"]
+    assert world.get("ModelDeployment", name)["spec"]["model"] == BAD, "the spec stays as the user wrote it"
+
+
+def test_rolled_back_in_few_writes_the_verdict_first(world: World, start: StartOperator) -> None:
+    operator = start(world)
+    asked_for_bad(world, "digits", replicas=2)
+    template = world.get("ControllerRevision", "digits-1")["data"]["template"]
+    before = len(requests(world.plane, operator.user))
+    fail(world, "digits")
+    is_back(world, "digits")
+    assert (
+        template["spec"]["initContainers"][0]["args"]
+        == (world.get("Deployment", "digits")["spec"]["template"]["spec"]["initContainers"][0]["args"])
+    )
+    world.play("digits")
+    eventually(lambda: world.condition("digits", "Progressing").get("reason") == "RolledBack", "revision 1 is complete")
+    done = [found for found in requests(world.plane, operator.user)[before:] if found[1] != "events"]
+    assert done == [
+        ("patch", "modeldeployments/status"),  # it has failed
+        ("patch", "deployments"),
+        ("patch", "modeldeployments/status"),  # rolled back
+        ("patch", "modeldeployments/status"),  # complete
+    ]
+    reasons = {item["reason"] for item in world.api.get(world.path("Event"))["items"]}
+    assert reasons == {"FetchFailed", "RolledBack"}
+    metrics = operator.metrics()
+    labels = f'name="digits",namespace="{world.namespace}"'
+    assert metrics[f"slipway_modeldeployment_rolled_back{{{labels}}}"] == 1
+    assert metrics[f'slipway_modeldeployment_revision{{{labels},which="asked"}}'] == 2
+    assert metrics[f'slipway_modeldeployment_revision{{{labels},which="stable"}}'] == 1
+    world.patch("digits", model={"uri": "pvc://models/digits"})
+    eventually(lambda: world.is_ready("digits"), "the stable spec again")
+    assert deployed(world, "digits") == 1
+
+
+@pytest.mark.parametrize("fault", STORM, ids=lambda fault: str(fault.status))
+def test_what_could_not_be_written_has_not_been_decided(
+    world: World, start: StartOperator, proxy: FaultProxy, fault: Fault
+) -> None:
+    operator = start(world, kubeconfig=proxy.kubeconfig)
+    asked_for_bad(world, "digits")
+    version = world.get("Deployment", "digits")["metadata"]["resourceVersion"]
+    storm = proxy.add(fault, verbs={"patch"}, resources={"modeldeployments/status"})
+    fail(world, "digits")
+    eventually(lambda: storm.hits >= 3, "the verdict is refused")
+    assert world.get("Deployment", "digits")["metadata"]["resourceVersion"] == version, "nothing is rolled back yet"
+    proxy.remove(storm)
+    storm = proxy.add(fault, verbs={"patch"}, resources={"deployments"}, times=2)
+    is_back(world, "digits")
+    assert storm.hits == 2
+    assert operator.alive()
+
+
+@pytest.mark.parametrize("kind", [Kind.BEFORE, Kind.AFTER], ids=lambda kind: kind.name.lower())
+@pytest.mark.parametrize("resource", ["modeldeployments/status", "deployments"])
+def test_killed_in_the_middle_of_going_back(
+    world: World, start: StartOperator, proxy: FaultProxy, kind: Kind, resource: str
+) -> None:
+    operator = start(world, kubeconfig=proxy.kubeconfig)
+    asked_for_bad(world, "digits")
+    proxy.add(Fault(kind, then=operator.kill), verbs={"patch"}, resources={resource}, times=1)
+    fail(world, "digits")
+    assert operator.process is not None
+    operator.process.wait(30)
+    operator.start()
+    is_back(world, "digits")
+
+
+def test_paused_and_tried_again(shared: tuple[World, Operator]) -> None:
+    world, _ = shared
+    asked_for_bad(world, "held", rollout={"onFailure": "Pause"})
+    fail(world, "held")
+    eventually(lambda: world.condition("held", "Progressing").get("reason") == "Paused", "paused")
+    assert world.get("Deployment", "held")["spec"]["paused"] is True
+    assert deployed(world, "held") == 2
+    assert "retry=2" in world.condition("held")["message"]
+    world.api.patch(world.path("ModelDeployment", "held"), {"metadata": {"annotations": {RETRY: "2"}}})
+    turned(world, "held", 3)
+    assert not world.get("Deployment", "held")["spec"].get("paused")
+    assert world.get("ControllerRevision", "held-3")["data"]["retry"] == "2"
+    world.settle("held")
+    assert world.status("held")["stableRevision"] == 3
+    assert [item["verdict"] for item in world.status("held")["history"]] == ["Ready", "Failed", "Ready"]
+
+
+def test_the_first_pod_decides_what_the_others_serve(shared: tuple[World, Operator]) -> None:
+    world, _ = shared
+    world.create("pinned", replicas=3)
+    eventually(lambda: world.find("Deployment", "pinned"), "the Deployment")
+    assert world.get("Deployment", "pinned")["spec"]["replicas"] == 1, "one pod fetches"
+    pod(world, "pinned", {"version": 7, "digest": DIGEST}, 0)
+    pin = eventually(lambda: world.find("ConfigMap", "pinned-1"), "the pin")
+    assert (pin["data"], pin["immutable"]) == ({"version": "7", "digest": DIGEST}, True)
+    (owner,) = pin["metadata"]["ownerReferences"]
+    assert owner["uid"] == world.get("ControllerRevision", "pinned-1")["metadata"]["uid"]
+    eventually(lambda: world.get("Deployment", "pinned")["spec"]["replicas"] == 3, "then come the others")
+    world.settle("pinned")
+    (entry,) = world.status("pinned")["history"]
+    assert (entry["modelVersion"], entry["digest"], entry["verdict"]) == (7, DIGEST, "Ready")
+    assert world.status("pinned")["digest"] == DIGEST
+
+
+def test_a_revision_by_its_number(shared: tuple[World, Operator]) -> None:
+    world, _ = shared
+    world.create("exact")
+    world.settle("exact")
+    first = world.get("Deployment", "exact")["spec"]["template"]
+    world.patch("exact", model={"uri": "pvc://models/other"})
+    turned(world, "exact", 2)
+    world.settle("exact")
+    world.patch("exact", pinnedRevision=9)
+    eventually(lambda: world.condition("exact").get("reason") == "RevisionNotFound", "it is said")
+    assert "choose one of 2, 1" in world.condition("exact")["message"]
+    assert deployed(world, "exact") == 2
+    assert world.condition("exact", "Available")["status"] == "True"
+    world.patch("exact", pinnedRevision=1)
+    turned(world, "exact", 1)
+    assert world.get("Deployment", "exact")["spec"]["template"] == first
+    world.settle("exact")
+    assert (world.status("exact")["revision"], world.status("exact")["stableRevision"]) == (1, 1)
