@@ -384,3 +384,18 @@ def test_a_registry_may_be_out_of_reach_for_a_moment(reason: str, patience: int)
 def test_restarts_are_those_of_the_container_in_trouble() -> None:
     built = pod().container("initContainerStatuses", "istio-init", BACK_OFF, lastState=ended(2), restartCount=4)
     assert built.fetch(waiting("PodInitializing")).project().restarts == 4
+
+
+@pytest.mark.parametrize(
+    ("message", "failed"),
+    [
+        ("container has runAsNonRoot and image will run as root", True),
+        ("failed to sync configmap cache: timed out waiting for the condition", False),
+        ("services have not yet been read at least once, cannot construct envvars", False),
+        ("context deadline exceeded", False),
+        ('failed to reserve container name "x": name "x" is reserved for "y"', False),
+    ],
+)
+def test_a_kubelet_in_trouble_is_no_fault_of_the_revision(message: str, *, failed: bool) -> None:
+    found = pod().fetch(waiting("CreateContainerConfigError", message)).project()
+    assert (found.reason, found.failed, found.patience) == (Reason.CONTAINER_CONFIG_FAILED, failed, 20)

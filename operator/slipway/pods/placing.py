@@ -9,8 +9,8 @@ from slipway.observed import Manifest
 from slipway.pods.facts import Facts, Finding, moment, waiting
 
 PRODUCT_LABEL = "nvidia.com/gpu.product"
-IMAGE_SECONDS = 20
-"""How long a registry may be out of reach before the image counts as one that cannot be had."""
+PATIENCE_SECONDS = 20
+"""How long a registry may be out of reach, or a container not be made, before that counts as something that stays."""
 _IMAGE_REASONS = frozenset(
     {
         "ErrImagePull",
@@ -32,6 +32,11 @@ _CONFIG_REASONS = frozenset(
         "PreStartHookError",
     }
 )
+_BUSY_NODE = re.compile(
+    "timed out waiting for the condition|context deadline exceeded|not yet been read at least once"
+    "|is reserved for|connection refused|i/o timeout"
+)
+"""Words of a kubelet that has just started, is overloaded or does not reach the API server: no fault of the container."""
 _NOISE = re.compile(r'^(Back-off pulling image "[^"]*"(: )?|ErrImagePull: |rpc error: code = \w+ desc = )+')
 _CLAIM = re.compile(r'persistentvolumeclaim "([^"]*)" not found')
 
@@ -82,7 +87,7 @@ def image_missing(facts: Facts) -> Finding | None:
         if (reason := loose.text(found.get("reason"))) in _IMAGE_REASONS:
             cause = _NOISE.sub("", loose.text(found.get("message"))) or reason
             said = f'image "{loose.text(status.get("image"))}" cannot be pulled: {cause}'
-            patience = 0 if reason in _NEVER_PULLED else IMAGE_SECONDS
+            patience = 0 if reason in _NEVER_PULLED else PATIENCE_SECONDS
             return Finding(PodState.FAILED, Reason.IMAGE_PULL_FAILED, said, failed=True, patience=patience)
     return None
 
@@ -91,8 +96,9 @@ def not_created(facts: Facts) -> Finding | None:
     """Find a container that the kubelet cannot make."""
     for name, _, found in waiting(facts):
         if (reason := loose.text(found.get("reason"))) in _CONFIG_REASONS:
-            said = f"container {name} cannot be started: {loose.text(found.get('message')) or reason}"
-            return Finding(PodState.FAILED, Reason.CONTAINER_CONFIG_FAILED, said, failed=True)
+            words = loose.text(found.get("message")) or reason
+            said, stays = f"container {name} cannot be started: {words}", _BUSY_NODE.search(words) is None
+            return Finding(PodState.FAILED, Reason.CONTAINER_CONFIG_FAILED, said, stays, PATIENCE_SECONDS)
     return None
 
 
