@@ -47,6 +47,7 @@ def model_config(models: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
             ("kitchen", ""),
             ("digits", ""),
             ("examples", ""),
+            ("vocabulary", ""),
         )
     ]
     file.write_text("model_config_list {\n" + "\n".join(entries) + "\n}\n")

@@ -50,8 +50,11 @@ def run(*arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
 class Server:
     """A running server process on loopback. Its output goes to a file."""
 
-    def __init__(self, log: Path, *arguments: str, user: int | None = None, **extra: str) -> None:
-        self.port, self.rest_port = free_port(), free_port()
+    def __init__(
+        self, log: Path, *arguments: str, user: int | None = None, same_port: bool = False, **extra: str
+    ) -> None:
+        self.port = free_port()
+        self.rest_port = self.port if same_port else free_port()
         self.log = log
         command = [sys.executable, "-m", "model_server", f"--port={self.port}", f"--rest_api_port={self.rest_port}"]
         with log.open("wb") as output:

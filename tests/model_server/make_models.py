@@ -171,6 +171,33 @@ def kitchen(directory: Path) -> None:
     tf.saved_model.save(module, str(directory), signatures=signatures)
 
 
+def vocabulary(directory: Path) -> None:
+    """A TF1 graph with an asset, a table that an op has to fill at load, and a default signature from its collection."""
+    v1 = tf.compat.v1
+    words = directory.parent.parent / "words.txt"
+    words.write_text("zero\none\ntwo\n")
+    with tf.Graph().as_default(), v1.Session() as session:
+        asset = tf.constant(str(words), name="words")
+        initializer = tf.lookup.TextFileInitializer(
+            asset, tf.string, tf.lookup.TextFileIndex.WHOLE_LINE, tf.int64, tf.lookup.TextFileIndex.LINE_NUMBER
+        )
+        table = tf.lookup.StaticHashTable(initializer, default_value=-1)
+        word = v1.placeholder(tf.string, [None], name="word")
+        number = table.lookup(word)
+        session.run(v1.tables_initializer())
+        builder = v1.saved_model.Builder(str(directory))
+        signature = v1.saved_model.signature_def_utils.predict_signature_def({"word": word}, {"number": number})
+        builder.add_meta_graph_and_variables(
+            session,
+            ["serve"],
+            {"serving_default": signature},
+            assets_collection=v1.get_collection(v1.GraphKeys.ASSET_FILEPATHS),
+            main_op=v1.tables_initializer(),
+        )
+        builder.save()
+    words.unlink()
+
+
 def audio(directory: Path) -> None:
     """A model with an operation that TensorFlow itself lacks: its library lies in the wheel, beside it."""
     from tensorflow.lite.experimental.microfrontend.python.ops import audio_microfrontend_op  # noqa: PLC0415
@@ -299,6 +326,7 @@ def main(target: Path) -> None:
     digits(target / "digits" / "1")
     examples(target / "examples" / "1")
     lite(target)
+    vocabulary(target / "vocabulary" / "1")
     audio(target / "audio" / "1")
     text(target / "text" / "1")
     warm(target / "half" / "1", target / "warm" / "1", value=4.0)

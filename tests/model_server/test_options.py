@@ -10,8 +10,8 @@ import pytest
 
 from model_server import flags, protos
 from model_server.options import Options
-from tests.model_server.harness import REPOSITORY, array_of, predict_request, serving
-from tests.model_server.test_start import ONCE, failed_start
+from tests.model_server.harness import REPOSITORY, Server, array_of, predict_request, serving
+from tests.model_server.test_start import ONCE, eventually, failed_start
 
 X = {"x": [[2.0]]}
 
@@ -77,6 +77,68 @@ def test_tls_with_client_certificates(models: Path, tmp_path: Path) -> None:
         with pytest.raises(grpc.RpcError) as caught:
             ask(grpc.ssl_channel_credentials(cert.encode()))
         assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make certificates")
+@pytest.mark.parametrize("more", ["", "client_verify: false", 'client_verify: false custom_ca: "{}"'])
+def test_tls_without_client_certificates_on_port_and_socket(models: Path, tmp_path: Path, more: str) -> None:
+    key, cert = certificate(tmp_path, "server")
+    escaped = [text.replace("\n", "\\n") for text in (key, cert)]
+    config, path = tmp_path / "ssl.pbtxt", tmp_path / "socket"
+    config.write_text('server_key: "{}"\nserver_cert: "{}"\n'.format(*escaped) + more.replace("{}", escaped[1]))
+    arguments = (
+        f"--model_base_path={models / 'half'}",
+        f"--ssl_config_file={config}",
+        f"--grpc_socket_path={path}",
+        *ONCE,
+    )
+    with serving(tmp_path / "log", *arguments) as server:
+        named = (("grpc.ssl_target_name_override", "localhost"),)
+        for target in (f"localhost:{server.port}", f"unix:{path}"):
+            credentials = grpc.ssl_channel_credentials(cert.encode())
+            with grpc.secure_channel(target, credentials, named) as channel:
+                stub = protos.prediction_service_pb2_grpc.PredictionServiceStub(channel)
+                assert array_of(stub.Predict(predict_request("default", X), timeout=10).outputs["y"]).tolist() == [
+                    [3.0]
+                ]
+        with grpc.insecure_channel(f"localhost:{server.port}") as channel, pytest.raises(grpc.RpcError) as caught:
+            protos.prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(
+                predict_request("default", X), timeout=5
+            )
+        assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
+        # REST stays in plain text, as in the C++ server.
+        assert server.post("/v1/models/default:predict", {"instances": [[2.0]]}).json == {"predictions": [[3.0]]}
+
+
+def test_alts_is_refused_and_not_replaced_by_plain_text(models: Path) -> None:
+    line = failed_start(f"--model_base_path={models / 'half'}", "--use_alts_credentials", *ONCE)
+    assert line == "UNIMPLEMENTED: ALTS credentials are not supported by this server; use ssl_config_file."
+
+
+def test_channel_arguments_of_every_form(models: Path, tmp_path: Path) -> None:
+    given = "grpc.keepalive_time_ms=20000,grpc.primary_user_agent=me,,odd,=,a=b=c,grpc.max_concurrent_streams=x"
+    arguments = (f"--model_base_path={models / 'half'}", f"--grpc_channel_arguments={given}", *ONCE)
+    with serving(tmp_path / "log", *arguments) as server:
+        assert array_of(server.predict("default", X).outputs["y"]).tolist() == [[3.0]]
+        assert "grpc_channel_arguments: 'odd' has no '='" in server.output()
+
+
+def test_the_same_port_twice_leaves_rest_out(models: Path, tmp_path: Path) -> None:
+    server = Server(tmp_path / "log", f"--model_base_path={models / 'half'}", *ONCE, same_port=True)
+    try:
+        eventually(lambda: "Running gRPC ModelServer at 0.0.0.0:" in server.output())
+        assert array_of(server.predict("default", X).outputs["y"]).tolist() == [[3.0]]
+        assert "server_options.http_port cannot be same as grpc_port." in server.output()
+    finally:
+        server.stop()
+
+
+def test_the_profiler_is_not_served(models: Path, tmp_path: Path) -> None:
+    with serving(tmp_path / "log", f"--model_base_path={models / 'half'}", *ONCE) as server:
+        call = server.channel.unary_unary("/tensorflow.ProfilerService/Profile")
+        with pytest.raises(grpc.RpcError) as caught:
+            call(b"", timeout=10)
+    assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 
 def test_keys_that_are_none_fail_the_start(models: Path, tmp_path: Path) -> None:
