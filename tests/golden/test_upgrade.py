@@ -1,8 +1,7 @@
 """What a former release applied keeps running under this one: no write, no restart, and the same pods if they are made again.
 
 Each folder of `releases/VERSION` is a golden case as that release rendered it: input.yaml the resource, expected.yaml the
-objects. They are never written anew; a release adds its own: `cp -r tests/golden/*/ tests/golden/releases/VERSION/` (without
-`releases` itself).
+objects. They are never written anew; a release adds a folder of its own with a copy of every case.
 """
 
 import dataclasses
