@@ -318,6 +318,7 @@ def _advice(view: View, pod: Pod) -> str:
         Reason.CRASH_LOOP: f"see {logs} --previous",
         Reason.LOAD_FAILED: f"see {logs} --previous",
         Reason.UNHEALTHY: f"see {logs}",
+        Reason.GATE_FAILED: "serve a model that passes, or correct spec.rollout.gate",
     }
     advice = found.get(pod.reason) if pod.reason else None
     return f" ({advice})" if advice else ""

@@ -54,9 +54,11 @@ def overdue(number: int, live: Manifest | None, memory: Remembered, now: datetim
     """Tell whether the roll-out of a revision has exceeded its deadline; see `culprit` for the arguments."""
     if live is None or not _timed_out(number, live):
         return False
-    since = memory.since(number)
+    if memory.failed(number) or number == memory.stable:
+        return True
     # What the Deployment says can be of an earlier attempt: it keeps saying so until pods of this one come.
-    return memory.failed(number) or (since is not None and now >= since + _deadline(live))
+    since = memory.since(number)
+    return since is not None and now >= since + _deadline(live)
 
 
 def seconds_left(

@@ -117,6 +117,7 @@ def test_a_change_of_the_model_is_a_new_revision() -> None:
         {"gpu": {}},
         {"podTemplate": {"labels": {"team": "a"}}},
         {"model": {"uri": "pvc://models/digits", "version": 2}},
+        {"rollout": {"gate": {"golden": {"configMap": "golden"}}}},
     ],
 )
 def test_what_makes_a_revision(fields: dict[str, object]) -> None:
@@ -131,6 +132,8 @@ def test_what_makes_a_revision(fields: dict[str, object]) -> None:
         ({"rollout": {"progressDeadline": "5m"}}, ["apply Deployment digits"]),
         ({"rollout": {"strategy": "DrainFirst"}}, ["apply Deployment digits"]),
         ({"rollout": {"historyLimit": 3}}, []),
+        ({"rollout": {"onFailure": "Pause"}}, []),
+        ({"pinnedRevision": 1}, []),
         ({"podTemplate": {}}, []),
         ({"runtime": {"args": {}}}, []),
     ],

@@ -55,6 +55,12 @@ WORDS = st.sampled_from(
         "strategy",
         "progressDeadline",
         "historyLimit",
+        "onFailure",
+        "pinnedRevision",
+        "gate",
+        "golden",
+        "configMap",
+        "checks",
     ]
 )
 LIKELY = st.sampled_from(
@@ -80,6 +86,9 @@ STATUS_WORDS = st.sampled_from(
         "lastTransitionTime",
         "digest",
         "modelVersion",
+        "stableRevision",
+        "servedRevision",
+        "started",
     ]
 )
 STATUSES = st.recursive(
@@ -112,7 +121,17 @@ def test_no_spec_is_too_odd(spec: Any) -> None:
 @given(SPECS)
 def test_no_part_of_a_good_spec_is_too_odd(part: Any) -> None:
     body = Model().body()
-    for field in ("model", "runtime", "resources", "gpu", "autoscaling", "podTemplate", "rollout", "replicas"):
+    for field in (
+        "model",
+        "runtime",
+        "resources",
+        "gpu",
+        "autoscaling",
+        "podTemplate",
+        "rollout",
+        "replicas",
+        "pinnedRevision",
+    ):
         decided, _ = look(body | {"spec": body["spec"] | {field: part}})
         assert bool(decided.actions) != bool(decided.problem)
 

@@ -102,7 +102,7 @@ def test_the_words_of_a_rollback() -> None:
     told = world.say()
     assert (told["revision"], told["servedRevision"], told["stableRevision"]) == (2, 1, 1)
     words = (
-        f"Revision 2 failed: Pod bad: {GATE_WORDS}. Revision 1 serves on 3 pods. Change the spec, or try again with: "
+        f"Revision 2 failed: Pod bad: {GATE_WORDS} (serve a model that passes, or correct spec.rollout.gate). Revision 1 serves on 3 pods. Change the spec, or try again with: "
         "kubectl annotate mdep digits -n team-a serving.slipway.dev/retry=2 --overwrite"
     )
     assert condition(told, "Ready") == ("False", "GateFailed", words)
@@ -442,3 +442,28 @@ def test_a_revision_without_pods_has_not_served() -> None:
     rolling(world, in_trouble(Reason.GATE_FAILED, name="bad", revision=2)).say()
     world.settle()
     assert deployed(world) == 1
+
+
+def test_a_gate_that_the_stable_revision_no_longer_passes_takes_nothing_down() -> None:
+    world = served(Model().replicas(2))
+    bad = in_trouble(Reason.GATE_FAILED, GATE_WORDS, name=world.pods[0].name)
+    rolling(world, bad, world.pods[1])
+    told = world.say()
+    assert world.decide().actions == ()
+    assert condition(told, "Ready")[:2] == ("False", "GateFailed")
+    assert (history(told), told["stableRevision"]) == ({1: "Ready"}, 1)
+    rolling(world, bad)
+    assert world.decide().actions == ()
+    assert history(world.say()) == {1: "Ready"}
+
+
+def test_what_is_gone_back_to_fails_too() -> None:
+    world = failing()
+    world.say()
+    world.settle()
+    rolling(world, in_trouble(Reason.FETCH_FAILED, "SourceChanged: it is another model now", name="old"))
+    told = world.say()
+    ready = condition(told, "Ready")
+    assert ready[1] == "GateFailed"
+    assert GATE_WORDS in ready[2]
+    assert "Revision 1 is to serve instead: Pod old: SourceChanged" in ready[2]

@@ -286,6 +286,13 @@ def test_trouble_that_has_not_passed_in_time() -> None:
     assert told["history"][0]["verdict"] == "Failed"
 
 
+def test_the_stable_revision_does_not_get_its_pods_back() -> None:
+    world = overdue(served(Model().replicas(2)).numbers(readyReplicas=1, availableReplicas=1))
+    told = world.say()
+    assert facts(told)["Progressing"] == ("False", "ProgressDeadlineExceeded")
+    assert told["history"][0]["verdict"] == "Ready"
+
+
 def test_no_progress_and_nobody_says_why() -> None:
     told = overdue(rolling()).say()
     assert facts(told)["Ready"] == facts(told)["Progressing"] == ("False", "ProgressDeadlineExceeded")
