@@ -104,17 +104,26 @@ def bind(gate: Gate, golden: GoldenSet, model: Mapping[str, Signature]) -> tuple
     Raises:
         GateInvalidError: naming the field and the fix.
     """
-    checks: list[Check] = []
-    tasks: dict[str, list[Task]] = {}
     for check in gate.checks:
         _check_signature(check, model)
-    for check in without_model(gate, golden):
+    checks = without_model(gate, golden)
+    inputs: dict[str, Mapping[str, Array]] = {}
+    for check in checks:
         _check_signature(check, model)
-        task = _task(gate, check, model[check.signature], golden[check.signature])
-        checks.append(task.check)
-        tasks.setdefault(check.signature, []).append(task)
-    refuse_twice(checks)
-    return tuple(_plan(gate, name, golden[name], model[name], tuple(found)) for name, found in tasks.items())
+        if check.signature not in inputs:
+            inputs[check.signature] = _inputs(gate, check.signature, golden[check.signature], model[check.signature])
+    tasks = [_task(gate, check, model[check.signature], golden[check.signature]) for check in checks]
+    refuse_twice([task.check for task in tasks])
+    return tuple(
+        Plan(
+            name,
+            golden[name].count,
+            found,
+            {key: spec.dtype for key, spec in model[name].inputs.items()},
+            tuple(task for task in tasks if task.check.signature == name),
+        )
+        for name, found in inputs.items()
+    )
 
 
 def _check_signature(check: Check, model: Mapping[str, Signature]) -> None:
@@ -124,7 +133,7 @@ def _check_signature(check: Check, model: Mapping[str, Signature]) -> None:
         )
 
 
-def _plan(gate: Gate, name: str, examples: Examples, signature: Signature, tasks: tuple[Task, ...]) -> Plan:
+def _inputs(gate: Gate, name: str, examples: Examples, signature: Signature) -> Mapping[str, Array]:
     if set(examples.inputs) != set(signature.inputs):
         raise GateInvalidError(
             f"{GOLDEN}: signature {name!a} takes the inputs {_listed(signature.inputs)}, the golden set has "
@@ -136,7 +145,7 @@ def _plan(gate: Gate, name: str, examples: Examples, signature: Signature, tasks
         inputs[key] = _fitted(examples.inputs[key], spec.dtype, loose=examples.loose, where=where)
         _check_shape(inputs[key], spec, where)
         _check_batch(gate, examples.count, spec, where)
-    return Plan(name, examples.count, inputs, {key: spec.dtype for key, spec in signature.inputs.items()}, tasks)
+    return inputs
 
 
 def _task(gate: Gate, check: Check, signature: Signature, examples: Examples) -> Task:

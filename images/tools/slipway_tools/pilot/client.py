@@ -16,8 +16,9 @@ from slipway_tools.pilot import tensors
 
 _SERVICE = "/tensorflow.serving.PredictionService"
 _METADATA_FIELD = "signature_def"
-# Of the server's own transport, where a status was made: nothing else tells a busy server from a missing one.
-_FROM_SERVER = "received from peer"
+_THERE_SECONDS = 10.0
+# Of this side's own limit, which has the same status as an overloaded server.
+_TOO_LARGE = "larger than max"
 _MAX_ANSWER_BYTES = 256 << 20
 _OPTIONS = [
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -134,7 +135,22 @@ class Client:
         Raises:
             AskError: see the module.
         """
-        return dict(_call(self._predict, request.message, timeout).outputs)
+        try:
+            return dict(_call(self._predict, request.message, timeout).outputs)
+        except GoneError as error:
+            if self._there():
+                raise BusyError(str(error)) from None
+            raise
+
+    def _there(self) -> bool:
+        """Tell a full queue from a missing server: both are UNAVAILABLE, but metadata is told without any queue."""
+        try:
+            self.signatures(_THERE_SECONDS)
+        except (GoneError, SilentError):
+            return False
+        except AskError:
+            return True
+        return True
 
 
 def _call(method: Any, request: Any, timeout: float) -> Any:
@@ -150,10 +166,9 @@ def _sorted_out(error: Any) -> AskError:
     status = grpc.StatusCode
     if code is status.DEADLINE_EXCEEDED:
         return SilentError("no answer in time")
-    from_server = _FROM_SERVER in (error.debug_error_string() or "")
-    if not from_server and code in {status.UNAVAILABLE, status.CANCELLED, status.UNKNOWN, status.INTERNAL}:
+    if code in {status.UNAVAILABLE, status.CANCELLED}:
         return GoneError(words)
-    if code in {status.RESOURCE_EXHAUSTED, status.UNAVAILABLE} and from_server:
+    if code is status.RESOURCE_EXHAUSTED and _TOO_LARGE not in words:
         return BusyError(words)
     return RefusedError(code.name, words)
 

@@ -25,6 +25,8 @@ from slipway_tools.pilot.verdict import Verdict
 START, SERVING = "start", "serving"
 _LATENCY_TRIES = 3
 _SILENT_TRIES = 3
+# Before the pod has any load of its own.
+_BUSY_TRIES = 30
 _METADATA_SECONDS = 10.0
 # A promise to /healthz: longer than anything that has a deadline of its own.
 _MARGIN_SECONDS = 60.0
@@ -79,14 +81,20 @@ class Loop:
             self._ready("the server answers rightly again")
 
     def _start(self) -> Asker:
-        silent = 0
+        silent = busy = 0
         while True:
             try:
                 return self._first_check(self._connect())
             except GoneError as error:
                 self._note(f"the server went away during the gate: {error}")
             except BusyError as error:
+                busy += 1
                 self._note(f"the server is busy: {error}")
+                if busy >= _BUSY_TRIES:
+                    raise self._failed(
+                        f"the server turned the golden inputs away {busy} times, before it had any other request: {error}; "
+                        "give it more memory, or the gate a smaller spec.rollout.gate.batchSize"
+                    ) from None
                 self._pause(self.rhythm.outside)
             except SilentError:
                 silent += 1
