@@ -153,7 +153,7 @@ def judge(reports: dict[str, Report], least: int) -> str:
     for kind, report in reports.items():
         failed = report.sent - report.codes.get("OK", 0)
         lines.append(
-            f"{kind}: {failed} failed of {report.sent} calls in {report.seconds:.0f} s, "
+            f"{kind}: {failed} failed of {report.sent} calls in {report.seconds:.0f} s, {report.codes}, "
             f"latency ms {report.latency}, started late ms {report.late}"
         )
         assert report.unsent == 0, f"the generator was the limit: {lines[-1]}"

@@ -26,8 +26,9 @@ from e2e.lib.resources import RESOURCES, deployment, pods
 
 NAMESPACE = "slipway-terms"
 MODELS = {"ClusterIP": "by-address", "headless": "by-name"}
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.1
 GONE_SECONDS = 200
+SILENT_SECONDS = 10
 RATE, CHANNELS = 30, 64
 
 
@@ -43,15 +44,17 @@ def last_true(holds: Callable[[], bool], started: float) -> float:
 
 def last_call(address: str, started: float) -> float:
     """Watch a pod's own counter until the pod is gone; return when it last rose, in seconds after `started`."""
-    count, last = -1, started
+    count, last, heard = -1, started, started
     while time.monotonic() - started < GONE_SECONDS:
         try:
             page = http(f"http://{address}:{REST_PORT}/monitoring/prometheus/metrics", seconds=2)
         except DemoError:
-            break
-        now = load_watch.total(page)
+            if time.monotonic() - heard > SILENT_SECONDS:
+                break
+            continue
+        now, heard = load_watch.total(page), time.monotonic()
         if now > count >= 0:
-            last = time.monotonic()
+            last = heard
         count = now
         time.sleep(POLL_SECONDS)
     return last - started

@@ -13,7 +13,7 @@ from demo.reach import REST_PORT
 from e2e.lib.resources import pods, selector
 
 _COUNT = re.compile(r"^:tensorflow:serving:request_count\{.*\} (\S+)$", re.MULTILINE)
-_POLL_SECONDS = 0.5
+_POLL_SECONDS = 1
 
 
 def answered(kubectl: Kubectl, model: str) -> dict[str, int]:
