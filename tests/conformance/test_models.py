@@ -94,7 +94,7 @@ def reload_request(text: str = "") -> Any:
     [
         ("", ("ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently "
               "supported")),
-        ('config { model_config_list { ' + 2 * 'config { name: "a" base_path: "/a" model_platform: "tensorflow" } ' + "} }",
+        ("config { model_config_list { " + 2 * 'config { name: "a" base_path: "/a" model_platform: "tensorflow" } ' + "} }",
          "Illegal to list model a multiple times in config list"),
         ('config { model_config_list { config { name: "a" base_path: "p" model_platform: "tensorflow" } } }',
          "Expected model a to have an absolute path or URI; got base_path()=p"),
