@@ -43,7 +43,7 @@ def facts(resource: Manifest) -> Facts:
         found["ready"] = f"{state['status']}, {state['reason']}: {state['message']}"
     back = condition(resource, "RolledBack")
     if back["status"] == "True":
-        found["rolled back"] = f"{back['reason']}: {back['message']}"
+        found["rolled back"] = f"to revision {resource['status'].get('servedRevision')}, {back['reason']}"
     return found
 
 

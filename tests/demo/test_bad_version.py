@@ -73,7 +73,7 @@ def state(reason: str, *, progressing: str = "False", observed: int = 2) -> dict
         {"type": "RolledBack", "status": "True", "reason": reason, "message": "m", "observedGeneration": observed},
         {"type": "Progressing", "status": progressing, "reason": "x", "message": "", "observedGeneration": observed},
     ]
-    return {"metadata": {"generation": 2}, "status": {"conditions": conditions}}
+    return {"metadata": {"generation": 2}, "status": {"conditions": conditions, "servedRevision": 1}}
 
 
 def test_what_went_wrong_is_not_passed_over() -> None:
@@ -91,4 +91,4 @@ def test_rolled_back_means_the_newest_spec_and_done() -> None:
     assert progress.rolled_back(state("GateFailed"))
     assert not progress.rolled_back(state("GateFailed", progressing="True"))
     assert not progress.rolled_back(state("GateFailed", observed=1))
-    assert progress.facts(state("GateFailed"))["rolled back"] == "GateFailed: m"
+    assert progress.facts(state("GateFailed"))["rolled back"] == "to revision 1, GateFailed"
