@@ -13,6 +13,7 @@ from cluster.errors import ClusterError
 
 ROOT = Path("/sys/fs/cgroup")
 _V2 = ("cpu", "cpuset", "memory", "pids")
+_SHARES = 1024
 _V1 = ("cpu", "cpuacct", "cpuset", "devices", "freezer", "memory", "pids")
 
 
@@ -46,6 +47,9 @@ def ensure(name: str, root: Path = ROOT, *, node: int = 1) -> None:
         for setting in ("cpuset.cpus", "cpuset.mems"):  # v1 leaves them empty, and an empty set can run nothing
             if (folder.parent / setting).exists() and not (folder / setting).read_text().strip():
                 (folder / setting).write_text((folder.parent / setting).read_text())
+        if (folder / "cpu.shares").exists():
+            # As the kubelet weighs all its pods; else they would weigh, on a busy host, as much as one process outside.
+            (folder / "cpu.shares").write_text(str(_SHARES * (os.cpu_count() or 1)))
 
 
 def _delegate(control: Path, controller: str) -> None:

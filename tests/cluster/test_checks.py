@@ -1,5 +1,6 @@
 """What a machine lacks is said in words, with what to do about it."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -116,7 +117,10 @@ def test_a_group_is_made_in_every_hierarchy_and_may_run_something(tmp_path: Path
     (tmp_path / "cpuset" / "slipway-one").mkdir()
     (tmp_path / "cpuset" / "slipway-one" / "cpuset.cpus").write_text("\n")
     (tmp_path / "cpuset" / "slipway-one" / "cpuset.mems").write_text("0\n")
+    (tmp_path / "cpu" / "slipway-one").mkdir()
+    (tmp_path / "cpu" / "slipway-one" / "cpu.shares").write_text("1024\n")
     cgroups.ensure("one", tmp_path)
+    assert (tmp_path / "cpu" / "slipway-one" / "cpu.shares").read_text() == str(1024 * (os.cpu_count() or 1))
     assert all((tmp_path / name / "slipway-one").is_dir() for name in ("cpu", "cpuset", "unified"))
     assert (tmp_path / "cpuset" / "slipway-one" / "cpuset.cpus").read_text() == "0-1\n"
     assert (tmp_path / "cpuset" / "slipway-one" / "cpuset.mems").read_text() == "0\n"
