@@ -467,3 +467,21 @@ def test_what_is_gone_back_to_fails_too() -> None:
     assert ready[1] == "GateFailed"
     assert GATE_WORDS in ready[2]
     assert "Revision 1 is to serve instead: Pod old: SourceChanged" in ready[2]
+
+
+def test_the_stable_record_stays_although_no_pod_of_it_is_left() -> None:
+    world = served(Model().rollout(historyLimit=1))
+    world.change(model=BETTER).settle()
+    world.pods = ()
+    assert actions(world.decide()) == []
+    world.change(model=WORSE).settle()
+    records = {ref.name for ref in world.children if ref.kind == "ControllerRevision"}
+    assert records == {"digits-1", "digits-3"}
+
+
+def test_a_pinned_record_stays_while_something_else_is_in_the_way() -> None:
+    world = served(Model().rollout(historyLimit=1))
+    world.change(model=BETTER).serve()
+    world.change(model=WORSE, pinnedRevision=2).settle()
+    world.pods = ()
+    assert actions(world.decide()) == []
