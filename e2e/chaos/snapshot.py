@@ -62,7 +62,7 @@ class Frame:
 
         name = re.escape(self.name)
         text = re.sub(rf"\b{name}-[0-9a-f]{{6,10}}-[a-z0-9]{{5}}\b", f"{self.name}-POD", text)
-        text = re.sub(rf"(\b{name}-|[Rr]evisions? |--revision=|history to )(\d+)\b", count, text)
+        text = re.sub(rf"(\b{name}-|[Rr]evisions? |--revision=|serving\.slipway\.dev/retry=)(\d+)\b", count, text)
         text = re.sub(r"\bround-\d+", "round", text)
         return re.sub(r"\b\d+(?= (times|restarts|s\b|m\b|seconds))", "#", text)
 
@@ -88,6 +88,9 @@ def differences(wanted: Any, found: Any, path: str = "") -> list[str]:
     if isinstance(wanted, dict) and isinstance(found, dict):
         keys = sorted({*wanted, *found})
         return [line for key in keys for line in differences(wanted.get(key), found.get(key), f"{path}/{key}")]
+    if isinstance(wanted, list) and isinstance(found, list) and len(wanted) == len(found):
+        pairs = enumerate(zip(wanted, found, strict=True))
+        return [line for index, (old, new) in pairs for line in differences(old, new, f"{path}/{index}")]
     return [] if wanted == found else [f"{path}: wanted {wanted!r}, found {found!r}"]
 
 
