@@ -83,3 +83,33 @@ def test_names_that_clients_invent_do_not_make_series_without_end(server: Server
     assert value(text, "request_count", model_name="<other>", status="NOT_FOUND") >= 30
     server.predict("digits", {"image": np.ones((1, 8, 8, 1), np.float32)})
     assert value(server.metrics(), "request_count", model_name="digits", status="OK") >= 1
+
+
+def test_runs_of_the_graph_are_counted(server: Server) -> None:
+    def core(text: str) -> dict[str, float]:
+        return {name[0].removeprefix(":tensorflow:core:"): value for name, value in samples(text).items()
+                if name[0].startswith(":tensorflow:core:") and not name[1]}  # fmt: skip
+
+    before = core(server.metrics())
+    server.predict("half", {"x": [[1.0], [2.0]]})
+    with pytest.raises(grpc.RpcError):
+        server.predict("half", {"x": np.array([["a"]], dtype=object)})
+    after = core(server.metrics())
+    grown = {name: after[name] - before.get(name, 0) for name in after}
+    assert grown["direct_session_runs"] == grown["graph_runs"] == grown["graph_run_time_usecs_histogram_count"] == 2
+    assert grown["graph_run_input_tensor_bytes_count"] == 2
+    assert grown["graph_run_output_tensor_bytes_sum"] == 8
+    assert after["graph_run_time_usecs"] > 0
+
+
+def test_sizes_of_examples_and_runs_have_the_buckets_of_the_contract(server: Server) -> None:
+    server.predict("half", {"x": [[1.0]]})
+    text = server.metrics()
+    for name, first, last in (
+        (":tensorflow:core:graph_run_time_usecs_histogram", "1000", 1000 * 2**19),
+        (":tensorflow:core:graph_run_input_tensor_bytes", "1", 4**13),
+    ):
+        limits = re.findall(rf'^{name}_bucket{{le="(.+)"}}', text, re.MULTILINE)
+        assert limits[0] == first
+        assert float(limits[-2]) == pytest.approx(last, rel=1e-5)
+        assert limits[-1] == "+Inf"

@@ -67,9 +67,14 @@ class Reloader:
     def _poll_forever(self, path: str, seconds: int) -> None:
         while not self._manager.stopped.wait(seconds):
             try:
-                self._apply(textproto.read(path, model_server_config_pb2.ModelServerConfig()))
+                message = textproto.read(path, model_server_config_pb2.ModelServerConfig())
             except ServingError as error:
-                _log.error("PollFilesystemAndReloadConfig failed to ReloadConfig: %s", error)
+                _log.error("Failed to read ModelServerConfig file: %s", error.message)
+                continue
+            try:
+                self._apply(message)
+            except ServingError as error:
+                _log.error("PollFilesystemAndReloadConfig failed to ReloadConfig: %s", error.message)
             except Exception:  # noqa: BLE001 - logged; polling must go on
                 _log.exception("reading the model config file failed")
 

@@ -1,5 +1,6 @@
 """Version directories: which ones are there, and which ones a policy wants."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from model_server.config import ModelConfig, VersionPolicy
 from model_server.errors import ServingError, invalid_argument
 
 _INT64 = 2**63
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,20 @@ def find(model: ModelConfig) -> list[VersionDirectory]:
     present: dict[int, str] = {}
     for child in children:
         version = parse_version(child)
-        if version is not None:
+        if version in present:
+            _log.warning(
+                "Duplicate version directories detected. Version %d will be loaded from %s, "
+                "Version directory %s will be ignored.",
+                version, present[version], child,
+            )  # fmt: skip
+        elif version is not None:
             present[version] = str(Path(model.base_path) / child)
+    for version in set(model.policy.specific) - present.keys():
+        _log.warning(
+            "Version %d of servable %s, which was requested to be served as a 'specific' version in the servable's "
+            "version policy, was not found in the file system",
+            version, model.name,
+        )  # fmt: skip
     return [VersionDirectory(version, present[version]) for version in sorted(wanted(model.policy, set(present)))]
 
 
