@@ -120,7 +120,7 @@ def table(report: Report) -> str:
         )
     for model, limit in report.limits.items():
         for batch, calls in limit.calls.items():
-            best = f"threads: {limit.best[batch]}"
+            best = f"{limit.best[batch]} threads; one caller alone {limit.one_caller[batch]:.0f} calls/s"
             lines.append(f"{model:11}{'in process':17}{'':6}{batch:5}{'':8}{calls:9.0f}{calls * batch:11.0f}   {best}")
     lines.append(f"\n{'model':11}{'subject':17}{'first answer s':>15}{'RSS MiB':>9}{'idle CPU %':>11}")
     for process in report.processes:
