@@ -5,9 +5,10 @@ numbers and handed to TensorFlow's own generated message classes.
 """
 
 import mmap
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import meta_graph_pb2
@@ -29,10 +30,11 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 @dataclass(frozen=True, slots=True)
 class MetaGraph:
-    """What one graph of a SavedModel says about itself."""
+    """What one graph of a SavedModel says about itself: `definitions` has the SignatureDef of each signature."""
 
     tags: frozenset[str]
     signatures: tuple[str, ...]
+    definitions: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
 def check(version_directory: Path, tags: frozenset[str] = DEFAULT_TAGS) -> MetaGraph:
@@ -72,8 +74,8 @@ def read(path: Path) -> list[MetaGraph]:
 
 def _graphs(data: mmap.mmap) -> Iterator[MetaGraph]:
     count = 0
-    for field, start, end in _fields(data, 0, len(data)):
-        if field != _META_GRAPHS:
+    for number, start, end in _fields(data, 0, len(data)):
+        if number != _META_GRAPHS:
             continue
         count += 1
         if count > _MAX_META_GRAPHS:
@@ -84,36 +86,37 @@ def _graphs(data: mmap.mmap) -> Iterator[MetaGraph]:
 def _graph(data: mmap.mmap, start: int, end: int) -> MetaGraph:
     message = meta_graph_pb2.MetaGraphDef()
     size = 0
-    for field, part_start, part_end in _fields(data, start, end):
-        if field not in {_META_INFO, _SIGNATURES}:
+    for number, part_start, part_end in _fields(data, start, end):
+        if number not in {_META_INFO, _SIGNATURES}:
             continue
         size += part_end - part_start
         if size > _MAX_PART_BYTES:
             raise _not_a_saved_model(f"has more than {_MAX_PART_BYTES >> 20} MiB of tags and signatures")
         try:
             # One field with its tag and length is itself a message: merging adds it to what is there.
-            message.MergeFromString(_tagged(field, data[part_start:part_end]))
+            message.MergeFromString(_tagged(number, data[part_start:part_end]))
         except DecodeError as error:
             raise _not_a_saved_model(f"is damaged ({error})") from None
-    names = (name for name in message.signature_def if not name.startswith(_INTERNAL_PREFIX))
-    return MetaGraph(frozenset(message.meta_info_def.tags), tuple(sorted(names)))
+    names = sorted(name for name in message.signature_def if not name.startswith(_INTERNAL_PREFIX))
+    definitions = {name: message.signature_def[name] for name in names}
+    return MetaGraph(frozenset(message.meta_info_def.tags), tuple(names), definitions)
 
 
 def _fields(data: mmap.mmap, position: int, end: int) -> Iterator[tuple[int, int, int]]:
     """Walk the top-level fields of a message; yield number, start and end of those that have a length."""
     while position < end:
         key, position = _varint(data, position, end)
-        field, kind = key >> 3, key & 7
+        number, kind = key >> 3, key & 7
         if kind == _VARINT:
             _, position = _varint(data, position, end)
         elif kind in {_FIXED64, _FIXED32}:
             position += 8 if kind == _FIXED64 else 4
         elif kind == _BYTES:
             length, position = _varint(data, position, end)
-            if field and position + length <= end:
-                yield field, position, position + length
+            if number and position + length <= end:
+                yield number, position, position + length
             position += length
-        if position > end or field == 0 or kind not in {_VARINT, _FIXED64, _FIXED32, _BYTES}:
+        if position > end or number == 0 or kind not in {_VARINT, _FIXED64, _FIXED32, _BYTES}:
             raise _not_a_saved_model("is damaged or cut off")
 
 
@@ -129,9 +132,9 @@ def _varint(data: mmap.mmap, position: int, end: int) -> tuple[int, int]:
     raise _not_a_saved_model("is damaged or cut off")
 
 
-def _tagged(field: int, content: bytes) -> bytes:
+def _tagged(number: int, content: bytes) -> bytes:
     """Return one length-delimited field on the wire."""
-    length, head = len(content), bytearray([field << 3 | _BYTES])
+    length, head = len(content), bytearray([number << 3 | _BYTES])
     while length > 0x7F:  # noqa: PLR2004 - seven bits a byte
         head.append(length & 0x7F | 0x80)
         length >>= 7

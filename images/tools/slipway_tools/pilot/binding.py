@@ -8,6 +8,7 @@ import numpy as np
 
 from slipway_tools.pilot.client import Signature, TensorSpec
 from slipway_tools.pilot.errors import GateInvalidError
+from slipway_tools.pilot.fitting import check_batch, check_kind, check_shape, fitted, kind
 from slipway_tools.pilot.gate import (
     FIELD,
     NEED_LABELS,
@@ -142,9 +143,9 @@ def _inputs(gate: Gate, name: str, examples: Examples, signature: Signature) -> 
     inputs = {}
     for key, spec in signature.inputs.items():
         where = f"inputs/{key} of signature {name!a}"
-        inputs[key] = _fitted(examples.inputs[key], spec.dtype, loose=examples.loose, where=where)
-        _check_shape(inputs[key], spec, where)
-        _check_batch(gate, examples.count, spec, where)
+        inputs[key] = fitted(examples.inputs[key], spec.dtype, loose=examples.loose, where=where)
+        check_shape(inputs[key], spec, where)
+        check_batch(gate.batch_size, examples.count, spec, where)
     return inputs
 
 
@@ -157,8 +158,8 @@ def _task(gate: Gate, check: Check, signature: Signature, examples: Examples) ->
         _check_bound(gate, task, bound)
     if task.expected is not None:
         where = f"outputs/{output} of signature {check.signature!a}"
-        _check_kind(task.expected, spec, where)
-        _check_shape(task.expected, spec, where)
+        check_kind(task.expected, spec, where)
+        check_shape(task.expected, spec, where)
     return task
 
 
@@ -180,7 +181,7 @@ def _output(check: Check, signature: Signature) -> str:
 def _check_bound(gate: Gate, task: Task, bound: Bound) -> None:
     """Refuse a bound without data for it, or on an output that it means nothing for."""
     field = f"{task.check.field}.metrics.{bound.metric}"
-    kind = _kind(task.spec.dtype)
+    letter = kind(task.spec.dtype)
     if bound.metric in NEED_OUTPUTS and task.expected is None:
         raise GateInvalidError(
             f"{field}: the golden set has no outputs/{task.output} of signature {task.check.signature!a}; add it"
@@ -190,12 +191,12 @@ def _check_bound(gate: Gate, task: Task, bound: Bound) -> None:
             raise GateInvalidError(
                 f"{field}: the golden set has no labels or labels/{task.output} of signature {task.check.signature!a}; add them"
             )
-        if kind not in _CLASS_KINDS:
+        if letter not in _CLASS_KINDS:
             raise GateInvalidError(
                 f"{field}: output {task.output!a} is {task.spec.dtype}; labels need numbers to compare with"
             )
         _check_classes(gate, task, bound, field)
-    if bound.metric in NEED_OUTPUTS - {Metric.MATCHES} and kind not in "iufc":
+    if bound.metric in NEED_OUTPUTS - {Metric.MATCHES} and letter not in "iufc":
         raise GateInvalidError(
             f"{field}: output {task.output!a} is {task.spec.dtype}, which has no distance; use matches"
         )
@@ -218,7 +219,7 @@ def check_classes(gate: Gate, task: Task, metric: Metric, classes: int, field: s
         GateInvalidError: naming the field and the fix.
     """
     assert task.labels is not None
-    ids = classes == 1 and _kind(task.spec.dtype) in "iu"
+    ids = classes == 1 and kind(task.spec.dtype) in "iu"
     highest = int(task.labels.max())
     if ids and metric is not Metric.ACCURACY:
         raise GateInvalidError(
@@ -234,83 +235,6 @@ def check_classes(gate: Gate, task: Task, metric: Metric, classes: int, field: s
             f"{GOLDEN}: the label of example {row} is {highest}, output {task.output!a} has the classes 0 to "
             f"{max(classes, 2) - 1}; correct the labels"
         )
-
-
-def _fitted(array: Array, dtype: str, *, loose: bool, where: str) -> Array:
-    """Return the array in the dtype of the signature.
-
-    Numbers of JSON lines (`loose`) have no dtype of their own and are converted. The arrays of an npz have one, and it has to
-    be the right one: a silent cast would hide that the golden set was made for another model.
-    """
-    have = _dtype_of(array)
-    if have == dtype or (dtype == "bfloat16" and have in {"float32", "void16"}):
-        return array
-    to, kind = "float32" if dtype == "bfloat16" else dtype, _kind(dtype)
-    if loose and ((array.dtype.kind in "iu" and kind in "iuf") or (array.dtype.kind == "f" and kind == "f")):
-        with np.errstate(over="ignore"):
-            converted = array.astype(to)
-        kept = (converted == array).all() if kind in "iu" else (np.isfinite(converted) | ~np.isfinite(array)).all()
-        if kept:
-            return converted
-        raise GateInvalidError(f"{GOLDEN}: {where} has a number that {dtype} cannot hold; the model takes {dtype}")
-    raise GateInvalidError(f"{GOLDEN}: {where} is {have}, the model takes {dtype}; write it with dtype {dtype}")
-
-
-def _dtype_of(array: Array) -> str:
-    return "string" if array.dtype.kind in "SO" else array.dtype.name
-
-
-def _kind(dtype: str) -> str:
-    """Return NumPy's letter for a kind of dtype: b, i, u, f, c, or S for text; ? for what cannot be compared."""
-    if dtype == "string":
-        return "S"
-    try:
-        return "f" if dtype == "bfloat16" else np.dtype(dtype).kind
-    except TypeError:
-        return "?"
-
-
-def _check_kind(expected: Array, spec: TensorSpec, where: str) -> None:
-    kind, have = _kind(spec.dtype), _kind(_dtype_of(expected)) if expected.dtype.kind != "V" else "?"
-    if kind == "?":
-        raise GateInvalidError(
-            f"{GOLDEN}: {where}: the model answers {spec.dtype}, which cannot be compared; leave it out"
-        )
-    if not (kind == have or (kind in "iufc" and have in "iufc")):
-        raise GateInvalidError(
-            f"{GOLDEN}: {where} is {_dtype_of(expected)}, the model answers {spec.dtype}; write it with dtype {spec.dtype}"
-        )
-
-
-def _check_shape(array: Array, spec: TensorSpec, where: str) -> None:
-    if spec.shape is None:
-        return
-    if not spec.shape:
-        raise GateInvalidError(
-            f"{GOLDEN}: {where} has no batch dimension in the model; export the model with one (None) as the first"
-        )
-    sizes = zip(array.shape[1:], spec.shape[1:], strict=False)
-    if array.ndim != len(spec.shape) or any(wanted not in {-1, size} for size, wanted in sizes):
-        raise GateInvalidError(
-            f"{GOLDEN}: {where} has shape {_shape(array.shape)}, the model has {_shape(spec.shape)}; the first is the example"
-        )
-
-
-def _check_batch(gate: Gate, count: int, spec: TensorSpec, where: str) -> None:
-    fixed = spec.shape[0] if spec.shape else -1
-    if fixed > 0 and gate.batch_size != fixed:
-        raise GateInvalidError(
-            f"{FIELD}.batchSize: {where} takes batches of exactly {fixed}, not of {gate.batch_size}; write batchSize: {fixed}"
-        )
-    if fixed > 0 and count % fixed:
-        raise GateInvalidError(
-            f"{GOLDEN}: {count} examples cannot be asked in batches of exactly {fixed}, as {where} takes them; "
-            f"keep a multiple of {fixed}"
-        )
-
-
-def _shape(sizes: Iterable[int]) -> str:
-    return "[" + ", ".join("?" if size < 0 else str(size) for size in sizes) + "]"
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -112,11 +112,7 @@ class Client:
         answer = _call(self._metadata, request, timeout)
         found = get_model_metadata_pb2.SignatureDefMap()
         answer.metadata[_METADATA_FIELD].Unpack(found)
-        return {
-            name: Signature(_specs(signature.inputs), _specs(signature.outputs))
-            for name, signature in found.signature_def.items()
-            if not name.startswith("__saved_model_")
-        }
+        return signatures_of(found.signature_def)
 
     def request(
         self, signature: str, inputs: Mapping[str, Array], dtypes: Mapping[str, str], outputs: Sequence[str], start: int
@@ -171,6 +167,15 @@ def _sorted_out(error: Any) -> AskError:
     if code is status.RESOURCE_EXHAUSTED and _TOO_LARGE not in words:
         return BusyError(words)
     return RefusedError(code.name, words)
+
+
+def signatures_of(definitions: Mapping[str, Any]) -> dict[str, Signature]:
+    """Return what SignatureDefs by name say, TensorFlow's own ones left out."""
+    return {
+        name: Signature(_specs(definition.inputs), _specs(definition.outputs))
+        for name, definition in definitions.items()
+        if not name.startswith("__saved_model_")
+    }
 
 
 def _specs(infos: Mapping[str, Any]) -> dict[str, TensorSpec]:
