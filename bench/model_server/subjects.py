@@ -76,9 +76,7 @@ def flask(models: Path, name: str, question: bytes) -> Iterator[Subject]:
 
 @dataclass(frozen=True)
 class InProcess:
-    """The limit, by batch size: calls in a second, how they were made, and what one caller alone reaches; seconds to the first
-    answer; MiB.
-    """
+    """The limit, by batch size: calls in a second, how they were made, what one caller alone reaches; and the process."""
 
     calls: dict[int, float]
     best: dict[int, str]
