@@ -1,0 +1,112 @@
+"""What a revision keeps: its bytes, its number, its record. Pinned, pruned, and true although the source changed."""
+
+import io
+import tarfile
+from pathlib import Path
+from typing import Any
+
+from demo.kubectl import Kubectl, Manifest
+from e2e.lib import archives, traffic, wait
+from e2e.lib.archives import url
+from e2e.lib.models import HALVES
+from e2e.lib.resources import KIND, current, deployment, pods, selector, uids
+
+TWO, THREE = (url(f"{name}.tar.gz") for name in ("half_plus_two", "half_plus_three"))
+OLD, NEW = (traffic.answer_of(HALVES[name]) for name in ("half_plus_two", "half_plus_three"))
+
+
+def records(kubectl: Kubectl, name: str) -> set[int]:
+    """Return the numbers of the ControllerRevisions."""
+    return {int(item["revision"]) for item in kubectl.items("controllerrevisions", selector(name))}
+
+
+def fetched_digest(pod: Manifest) -> str:
+    """Return the digest that a pod's fetch container reports."""
+    [status] = [found for found in pod["status"]["initContainerStatuses"] if found["name"] == "fetch"]
+    message = status["state"]["terminated"]["message"]
+    return str(message.split('"digest":"')[1].split('"')[0])
+
+
+def test_a_pinned_revision_serves_exactly_what_it_served(namespace: Kubectl) -> None:
+    namespace.apply(deployment("pinned", TWO))
+    first = wait.ready(namespace, "pinned")
+    namespace.apply(deployment("pinned", THREE))
+    second = wait.ready(namespace, "pinned")
+    assert (first["status"]["revision"], second["status"]["revision"]) == (1, 2)
+    assert first["status"]["digest"] != second["status"]["digest"]
+
+    namespace.patch(KIND, "pinned", {"spec": {"pinnedRevision": 1}})
+    state = wait.ready(namespace, "pinned")
+    assert state["spec"]["model"]["uri"] == THREE
+    assert state["status"]["servedRevision"] == 1
+    assert state["status"]["digest"] == first["status"]["digest"]
+    [pod] = pods(namespace, "pinned")
+    assert fetched_digest(pod) == first["status"]["digest"]
+    traffic.settled(namespace, "pinned", OLD)
+
+    namespace.patch(KIND, "pinned", {"spec": {"pinnedRevision": 99}})
+    state = wait.refused(namespace, "pinned", "RevisionNotFound", "99")
+    assert current(state, "Available")["status"] == "True"
+    assert uids(pods(namespace, "pinned")) == {pod["metadata"]["uid"]}
+    assert records(namespace, "pinned") == {1, 2}
+
+    namespace.patch(KIND, "pinned", {"spec": {"pinnedRevision": None}})
+    state = wait.ready(namespace, "pinned")
+    assert state["status"]["digest"] == second["status"]["digest"]
+    assert records(namespace, "pinned") == {1, 2}
+    traffic.settled(namespace, "pinned", NEW)
+
+
+def test_a_source_that_changed_underneath_is_refused_and_said(namespace: Kubectl, models: Path, tmp_path: Path) -> None:
+    file = f"changing-{namespace.namespace}.tar.gz"
+    archives.put(namespace, packed(models / "half_plus_two", tmp_path / file))
+    namespace.apply(deployment("changing", url(file)))
+    before = wait.ready(namespace, "changing")
+    [first] = pods(namespace, "changing")
+
+    archives.put(namespace, packed(models / "half_plus_three", tmp_path / file))
+    namespace.run("scale", "mdep", "changing", "--replicas=2")
+    state = wait.refused(namespace, "changing", "FetchFailed", "SourceChanged")
+    assert before["status"]["digest"] in current(state, "Ready")["message"]
+    assert state["status"]["readyReplicas"] == 1
+    assert current(state, "RolledBack")["status"] == "False"
+    assert uids([first]) < uids(pods(namespace, "changing"))
+    assert traffic.ask_once(namespace, "changing") == OLD
+
+    # What was served before is there again: the pod that waited takes it.
+    archives.put(namespace, packed(models / "half_plus_two", tmp_path / file))
+    state = wait.until(namespace, KIND, "changing", lambda found: found["status"].get("readyReplicas") == 2)
+    assert state["status"]["revision"] == 1
+    assert {fetched_digest(pod) for pod in pods(namespace, "changing")} == {before["status"]["digest"]}
+
+
+def packed(model: Path, path: Path) -> Path:
+    """Write an archive of a model's version 1."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        archive.add(model / "1", "1")
+    path.write_bytes(buffer.getvalue())
+    return path
+
+
+def test_old_records_go_but_never_those_in_use(namespace: Kubectl) -> None:
+    """Revisions that no node can take come and go; the stable one and the one asked for outlive a limit of two."""
+    few = {"historyLimit": 2}
+
+    def too_large(gigabytes: int) -> dict[str, Any]:
+        return {"resources": {"requests": {"memory": f"{gigabytes}Gi"}}, "rollout": few}
+
+    namespace.apply(deployment("pruned", TWO, rollout=few))
+    wait.ready(namespace, "pruned")
+    for number in range(2, 7):
+        namespace.apply(deployment("pruned", TWO, **too_large(900 + number)))
+        wait.until(namespace, KIND, "pruned", lambda found, asked=number: found["status"].get("revision") == asked)
+    state = wait.refused(namespace, "pruned", "Unschedulable")
+    kept = records(namespace, "pruned")
+    assert {1, 6} <= kept
+    assert len(kept) <= 4, kept
+    assert state["status"]["stableRevision"] == 1
+    namespace.apply(deployment("pruned", TWO, rollout=few))
+    state = wait.ready(namespace, "pruned")
+    assert state["status"]["revision"] == 1
+    assert 1 in records(namespace, "pruned")
