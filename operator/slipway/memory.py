@@ -38,6 +38,7 @@ class Memory:
     def __init__(self) -> None:
         """Remember nothing."""
         self._suspects: set[Key] = set()
+        self._met: set[Key] = set()
         self._applied: dict[Key, dict[Ref, tuple[int, int]]] = {}
         self._refusals: dict[Key, dict[Ref, _Refusal]] = {}
         self._said: dict[Key, _Said] = {}
@@ -46,6 +47,7 @@ class Memory:
     def forget(self, key: Key) -> None:
         """Forget everything about a key."""
         self._suspects.discard(key)
+        self._met.discard(key)
         for memory in (self._applied, self._refusals, self._said, self._unsaid):
             memory.pop(key, None)
 
@@ -60,6 +62,11 @@ class Memory:
     def trust(self, key: Key) -> None:
         """Remember that the owner was looked up."""
         self._suspects.discard(key)
+        self._met.add(key)
+
+    def met(self, key: Key) -> bool:
+        """Tell whether the API server has told this process itself how the owner is, in answer to a request of it."""
+        return key in self._met
 
     def applied(self, key: Key, ref: Ref, action: Apply, store: Store) -> None:
         """Remember an apply that succeeded, and what came of it; a refusal of it is history."""
@@ -102,6 +109,7 @@ class Memory:
         """Remember a status that was written and how the server keeps it."""
         self._said[key] = _Said(_hash(sent), _hash(kept))
         self._unsaid.pop(key, None)
+        self._met.add(key)
 
     def keep_quiet(self, key: Key, refused: Manifest, old: Manifest) -> None:
         """Remember a status that the server refused: it is not sent again while nothing changes."""

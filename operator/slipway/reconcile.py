@@ -136,8 +136,11 @@ class Reconciler:
         # 2. plan
         planned = plan.decide(key, observed, self._defaults, self._now())
         # 3. act
-        if planned.actions and self._memory.suspected(key) and not await self._exists(key, observed):
-            return self._forget(key)
+        if planned.actions and (self._memory.suspected(key) or (_turns(planned) and not self._memory.met(key))):
+            if not await self._exists(key, observed):
+                return self._forget(key)
+            observed = self._store.snapshot(key)
+            planned = plan.decide(key, observed, self._defaults, self._now())
         done = await self._act(key, planned)
         # 4. observe again, say what is
         if done.written:
@@ -156,9 +159,11 @@ class Reconciler:
         return Outcome(Result.GONE)
 
     async def _exists(self, key: Key, observed: Observed) -> bool:
-        """Ask whether the ModelDeployment is still there: its deletion may be news that a watch has yet to bring.
+        """Ask whether the ModelDeployment is still there, and how: that may be news which a watch has yet to bring.
 
-        Without this, children that the garbage collector takes would be made again, once for each event.
+        Without this, children that the garbage collector takes would be made again, once for each event; and a process
+        that has just taken over, and has yet to hear of the verdict that the one before wrote last, would turn the
+        Deployment to the failed revision once more.
         """
         assert observed.resource is not None
         uid = observed.resource["metadata"]["uid"]
@@ -268,6 +273,14 @@ class Reconciler:
             await self._say(key, observed, Plan(problem=Problem(Reason.APPLY_FAILED, text)), [])
         except Exception as second:  # noqa: BLE001 - see above
             _log.warning("nor could that be said in the status: %r", second, extra=logs.about(key))
+
+
+def _turns(planned: Plan) -> bool:
+    """Tell whether a Deployment that is there is to be changed."""
+    return any(
+        isinstance(action, Apply) and not action.create and action.manifest["kind"] == "Deployment"
+        for action in planned.actions
+    )
 
 
 def _ref(action: Apply | Delete) -> Ref:

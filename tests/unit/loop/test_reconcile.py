@@ -338,3 +338,30 @@ async def test_any_pattern_of_failures_ends_in_the_same_state(bench: Bench) -> N
     resource = bench.store.snapshot(KEY).resource
     assert resource is not None
     assert not status.urgent(resource["status"], bench.cluster.told[-1])
+
+
+async def test_a_process_that_has_just_taken_over_looks_before_it_turns_a_deployment(bench: Bench) -> None:
+    """The process before it wrote a verdict and went back; of the verdict this one has yet to hear."""
+    bench.resource()
+    bench.pod()
+    await bench.reconciler.reconcile(KEY)
+    bench.resource(model={"uri": "pvc://models/other"})
+    await bench.reconciler.reconcile(KEY)
+    assert "get ModelDeployment digits" not in bench.cluster.taken(), "this one knows what it wrote"
+    successor = Reconciler(
+        bench.store,
+        bench.cluster,
+        bench.reconciler._defaults,
+        bench.reconciler._recorder,
+        Metrics(),
+        clock=lambda: bench.time,
+        now=bench.reconciler._now,
+    )
+    bench.resource(model={"uri": "pvc://models/third"})
+    await successor.reconcile(KEY)
+    calls = bench.cluster.taken()
+    assert calls[0] == "get ModelDeployment digits"
+    assert "apply Deployment digits" in calls
+    bench.resource(model={"uri": "pvc://models/fourth"})
+    await successor.reconcile(KEY)
+    assert "get ModelDeployment digits" not in bench.cluster.taken(), "once is enough"
