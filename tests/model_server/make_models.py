@@ -13,11 +13,14 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
+sys.path.append(str(Path(__file__).resolve().parents[2]))
+
 import keras
-import make_lite_models
 import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+
+from tests.model_server import make_lite_models
 
 # fmt: off
 IDENTITY_TYPES = (
