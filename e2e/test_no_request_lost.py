@@ -15,7 +15,21 @@ import pytest
 from demo.kubectl import Kubectl, KubectlError
 from demo.platform import OPERATOR_NAMESPACE, OPERATOR_SELECTOR
 from e2e.lib import load_dns, load_plain, load_run, load_watch, wait
-from e2e.lib.load_model import ANSWERS, BAD, CALLS, CHANNELS, FRESH, FULL, NAME, NEW, OLD, RATE, Model, ready_pods
+from e2e.lib.load_model import (
+    ANSWERS,
+    BAD,
+    CALLS,
+    CHANNELS,
+    FRESH,
+    FULL,
+    LATE_MILLIS,
+    NAME,
+    NEW,
+    OLD,
+    RATE,
+    Model,
+    ready_pods,
+)
 from e2e.lib.resources import KIND, current, pods, selector, uids
 
 pytestmark = pytest.mark.timeout(900)
@@ -159,7 +173,7 @@ def test_no_call_fails(
         loads.reach(least)
     reports = loads.reports()
     with capsys.disabled():
-        print(f"\n{load_run.judge(reports, least)}")
+        print(f"\n{load_run.judge(reports, least, LATE_MILLIS)}")
     assert load_run.lost(reports) == {}
     assert all(set(load_run.values(report)) <= ANSWERS for report in reports.values())
     # What was served at first may be what is served at last; every other scenario has to replace pods.
@@ -197,7 +211,7 @@ def test_a_server_that_ignores_sigterm_loses_nothing_either(namespace: Kubectl, 
         load_watch.settled(namespace, lambda: len(namespace.items("pods", "app=deaf")) == 2, "the old pods' end", 240)
         loads.more(100)
     reports = loads.reports()
-    load_run.judge(reports, 1000)
+    load_run.judge(reports, 500, LATE_MILLIS)
     assert load_run.lost(reports) == {}
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from demo.kubectl import Kubectl
 from e2e.lib import load_run, load_watch
-from e2e.lib.load_model import CHANNELS, FULL, NAME, OLD, RATE, Model
+from e2e.lib.load_model import CHANNELS, FULL, LATE_MILLIS, NAME, OLD, RATE, Model
 from slipway.render import drain
 
 LIFE_SECONDS = 1.1 * drain.AGE_SECONDS + drain.PROPAGATION_SECONDS
@@ -55,6 +55,6 @@ def spread(kubectl: Kubectl, kind: str, *, channels: int, seconds: float) -> dic
         loads.more(int(RATE * seconds), seconds=2 * seconds + 60)
         counts = load_watch.between(before, load_watch.answered(kubectl, NAME))
     reports = loads.reports()
-    load_run.judge(reports, int(RATE * seconds))
+    load_run.judge(reports, int(RATE * seconds), LATE_MILLIS)
     assert load_run.lost(reports) == {}
     return counts

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from demo.kubectl import Kubectl
-from e2e.lib import load_watch, traffic, wait
+from e2e.lib import load_run, load_watch, traffic, wait
 from e2e.lib.archives import url
 from e2e.lib.models import HALVES
 from e2e.lib.resources import deployment, pods
@@ -18,6 +18,8 @@ CALLS = int(os.environ.get("SLIPWAY_LOAD_CALLS", "0"))
 FULL = CALLS > 0
 RATE = float(os.environ.get("SLIPWAY_LOAD_RATE", "150" if FULL else "30"))
 CHANNELS = 32 if FULL else 12
+# The full version has the machine for itself; beside other tests nobody starts anything to the millisecond.
+LATE_MILLIS = 250.0 if FULL else load_run.LATE_MILLIS
 FRESH = RATE / 10
 
 NAME = "loaded"

@@ -23,8 +23,8 @@ from e2e.lib import load_dns
 from e2e.lib.load import Plan, Report
 from e2e.lib.traffic import X
 
-LATE_MILLIS = 250
-"""A call that starts later than this after its time: the generator does not keep its rate."""
+LATE_MILLIS = 2000
+"""When more than one call in a hundred starts later than this after its time, the generator does not keep its rate."""
 _END_SECONDS = 60
 
 
@@ -147,7 +147,7 @@ def _one(plan: Plan) -> Iterator[Running]:
             reader.join()
 
 
-def judge(reports: dict[str, Report], least: int) -> str:
+def judge(reports: dict[str, Report], least: int, late_millis: float = LATE_MILLIS) -> str:
     """Return a line for each generator; fail when one of them could not keep its rate or sent too little."""
     lines = []
     for kind, report in reports.items():
@@ -157,7 +157,7 @@ def judge(reports: dict[str, Report], least: int) -> str:
             f"latency ms {report.latency}, started late ms {report.late}"
         )
         assert report.unsent == 0, f"the generator was the limit: {lines[-1]}"
-        assert report.late["p99"] < LATE_MILLIS, f"the generator did not keep its rate: {lines[-1]}"
+        assert report.late["p99"] < late_millis, f"the generator did not keep its rate: {lines[-1]}"
         assert report.sent >= least, f"too few calls to say anything: {lines[-1]}"
     return "\n".join(lines)
 
