@@ -1,0 +1,51 @@
+"""One GPU in the cluster and a revision that fails: under each strategy the good one has the GPU in the end."""
+
+from typing import Any
+
+import pytest
+
+from demo.kubectl import Kubectl
+from e2e.lib import endpoints, traffic, wait
+from e2e.lib.archives import url
+from e2e.lib.gates import rolled_back
+from e2e.lib.models import HALVES
+from e2e.lib.resources import deployment, pods, selector, uids
+
+TWO = url("half_plus_two.tar.gz")
+ANSWER = traffic.answer_of(HALVES["half_plus_two"])
+MISSING = url("missing.tar.gz")
+
+# Strategy, deadline, reason of the failure, whether the first pod lives through it.
+CASES: dict[str, tuple[str, str, bool]] = {
+    # A new pod beside the old one finds no GPU and waits; the old one is never touched.
+    "Surge": ("10s", "GpuUnavailable", True),
+    # The old pod goes first, so that the new one shows what is wrong with it.
+    "DrainFirst": ("2m", "FetchFailed", False),
+    "Auto": ("2m", "FetchFailed", False),
+}
+
+
+@pytest.mark.parametrize("strategy", CASES)
+def test_the_gpu_goes_back_to_what_served(one_gpu: str, namespace: Kubectl, strategy: str) -> None:
+    deadline, reason, survives = CASES[strategy]
+    more: dict[str, Any] = {
+        "gpu": {"count": 1, "product": one_gpu},
+        "rollout": {"strategy": strategy, "progressDeadline": deadline},
+    }
+    namespace.apply(deployment("scarce", TWO, **more))
+    wait.ready(namespace, "scarce")
+    first = uids(pods(namespace, "scarce"))
+    with endpoints.watched(namespace, "scarce") as seen:
+        namespace.apply(deployment("scarce", MISSING, **more))
+        if not survives:
+            # The old pod has been told to go; nobody asks it, so it need not wait for its clients to leave.
+            wait.until(namespace, "deployment", "scarce", lambda _: not uids(pods(namespace, "scarce")) & first)
+            old = f"--selector={selector('scarce')},serving.slipway.dev/revision=1"
+            namespace.run("delete", "pods", old, "--grace-period=0", "--force")
+        state = rolled_back(namespace, "scarce", reason, seconds=180)
+        wait.until(namespace, "deployment", "scarce", lambda found: found["status"].get("readyReplicas") == 1)
+    assert state["status"]["stableRevision"] == 1
+    assert seen.of(2)
+    assert set(seen.by_revision) == {1}
+    assert (uids(pods(namespace, "scarce")) == first) is survives
+    assert traffic.ask_once(namespace, "scarce") == ANSWER
