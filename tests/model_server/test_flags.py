@@ -89,8 +89,8 @@ def test_usage_has_a_line_for_each_flag_with_type_and_default() -> None:
 
 def test_flags_without_effect_are_named_only_when_set() -> None:
     assert flags.ignored(options()) == []
-    (sentence,) = flags.ignored(options("--num_load_threads=3"))
-    assert sentence.startswith("--num_load_threads has no effect in this server: ")
+    (sentence,) = flags.ignored(options("--num_unload_threads=3"))
+    assert sentence.startswith("--num_unload_threads has no effect in this server: ")
 
 
 def test_version_prints_two_lines_and_exits_with_0() -> None:
