@@ -102,8 +102,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         idle_seconds=3 if options.quick else 10,
         quick=options.quick,
     )
-    with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder:
-        report = Benchmark(Path(folder), settings).run()
+    try:
+        with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder:
+            report = Benchmark(Path(folder), settings).run()
+    except RuntimeError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 2
     print(table(report))
     if options.json is not None:
         options.json.parent.mkdir(parents=True, exist_ok=True)

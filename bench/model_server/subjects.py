@@ -16,7 +16,7 @@ from pathlib import Path
 from bench.process import REPOSITORY, cpu_seconds, memory_mib
 from cluster.controlplane import free_ports
 
-START_SECONDS = 120
+START_SECONDS = 300
 _STOP_SECONDS = 40
 BATCHING = "max_batch_size { value: 32 }\nbatch_timeout_micros { value: 0 }\nmax_enqueued_batches { value: 1000 }\n"
 
