@@ -251,6 +251,7 @@ def test_what_needs_no_server_is_said_before_there_is_one(start: Start, tmp_path
     golden = golden_npz(tmp_path / "g.npz", inputs__x=X)
     assert "checks nothing" in start(1, golden, {}).verdict()["message"]
     assert "unrecognized arguments" in start(1, golden, {}, "--nonsense").verdict()["message"]
+    assert "'here' is not HOST:PORT" in start(1, golden, {}, "--server=here").verdict()["message"]
 
 
 def test_a_port_that_is_taken(server: Server, start: Start, tmp_path: Path) -> None:

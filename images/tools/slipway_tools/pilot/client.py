@@ -4,6 +4,7 @@ What goes wrong is one of four things, because each is treated differently: the 
 in time (Silent), says that it has too much to do (Busy), or answers with an error (Refused).
 """
 
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from slipway_tools.pilot import tensors
 _SERVICE = "/tensorflow.serving.PredictionService"
 _METADATA_FIELD = "signature_def"
 _THERE_SECONDS = 10.0
+_CONNECT_SECONDS = 5.0
 # Of this side's own limit, which has the same status as an overloaded server.
 _TOO_LARGE = "larger than max"
 _MAX_ANSWER_BYTES = 256 << 20
@@ -86,6 +88,7 @@ class Client:
 
     def __init__(self, server: str, model: str) -> None:
         self._model = model
+        self._address = server.rpartition(":")
         self._channel = grpc.insecure_channel(server, options=_OPTIONS)
         self._metadata = self._channel.unary_unary(
             f"{_SERVICE}/GetModelMetadata",
@@ -97,6 +100,15 @@ class Client:
             request_serializer=predict_pb2.PredictRequest.SerializeToString,
             response_deserializer=predict_pb2.PredictResponse.FromString,
         )
+
+    def listening(self) -> bool:
+        """Tell whether the port is open: asked first, because a channel that was refused waits before it tries again."""
+        host, _, port = self._address
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
+        except OSError:
+            return False
+        return True
 
     def signatures(self, timeout: float) -> dict[str, Signature]:
         """Return the model's signatures by name.

@@ -77,7 +77,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Ask the server beside it for the golden answers; be ready only while they are right.",
         allow_abbrev=False,
     )
-    parser.add_argument("--server", default="127.0.0.1:8500", metavar="HOST:PORT", help="gRPC address (%(default)s)")
+    parser.add_argument("--server", default="127.0.0.1:8500", type=_address, metavar="HOST:PORT",
+                        help="gRPC address (%(default)s)")  # fmt: skip
     parser.add_argument("--model", required=True, help="name under which the server has the model")
     parser.add_argument("--revision", default="0", help="number of the revision, a label of the metrics")
     parser.add_argument("--golden", required=True, type=Path, metavar="FILE", help="the golden set, npz or JSON lines")
@@ -88,6 +89,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--termination-log", type=Path, default=DEFAULT_LOG, metavar="FILE",
                         help="where the verdict goes (%(default)s)")  # fmt: skip
     return parser
+
+
+def _address(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not host or not (port.isascii() and port.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!a} is not HOST:PORT")
+    return text
 
 
 def _leave(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -119,14 +119,17 @@ class Loop:
         self.state.set("waiting for the server", ready=False)
         while True:
             self._alive()
-            try:
-                model = self.client.signatures(_METADATA_SECONDS)
-                break
-            except AskError as error:
-                if self.clock() - begun > _MARGIN_SECONDS:
-                    begun = self.clock()
-                    self._note(f"still waiting for the server: {error}")
-                self.sleep(self.rhythm.waiting)
+            why = "nothing listens yet"
+            if self.client.listening():
+                try:
+                    model = self.client.signatures(_METADATA_SECONDS)
+                    break
+                except AskError as error:
+                    why = str(error)
+            if self.clock() - begun > _MARGIN_SECONDS:
+                begun = self.clock()
+                self._note(f"still waiting for the server: {why}")
+            self.sleep(self.rhythm.waiting)
         asker = Asker(self.gate, bind(self.gate, self.golden, model), self.client, self.clock)
         asker.alive = self._alive
         return asker
