@@ -2,10 +2,10 @@
 
 from slipway import conditions, loose, render
 from slipway.api import Reason, Verdict
-from slipway.conditions import View
 from slipway.observed import Manifest, Observed, Pod
 from slipway.render import Pin
 from slipway.revisions import Record
+from slipway.views import View
 
 _MOST = 100
 _MESSAGE_LENGTH = 1024

@@ -272,20 +272,10 @@ def _apply(case: _Case, child: Manifest, throttled: bool) -> Iterator[Apply]:  #
     if live is None:
         yield Apply(child, create=True, manager=names.FIELD_MANAGER)
     if hand_over is not None:
-        yield Apply(_scale(child, hand_over), create=False, manager=names.SCALE_MANAGER)
+        yield Apply(rollout.scale(child, hand_over), create=False, manager=names.SCALE_MANAGER)
     gives_up = hand_over is not None and live is not None and bool(live["metadata"].get(names.OWNS_REPLICAS))
     if live is not None and (gives_up or not compare.in_sync(child, live)):
         yield Apply(child, create=False, manager=names.FIELD_MANAGER)
-
-
-def _scale(deployment: Manifest, replicas: int) -> Manifest:
-    metadata = deployment["metadata"]
-    return {
-        "apiVersion": deployment["apiVersion"],
-        "kind": deployment["kind"],
-        "metadata": {"name": metadata["name"], "namespace": metadata["namespace"]},
-        "spec": {"replicas": replicas},
-    }
 
 
 def _prune(case: _Case, asked: Record, served: Record) -> Iterator[Delete]:

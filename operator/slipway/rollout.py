@@ -108,6 +108,17 @@ def hand_over(spec: ModelDeploymentSpec, live: Manifest | None, *, begins: bool)
     return least if begins and counts(live).wanted < least else None
 
 
+def scale(deployment: Manifest, replicas: int) -> Manifest:
+    """Return what the other manager applies to own the number of pods of a Deployment, and nothing else."""
+    metadata = deployment["metadata"]
+    return {
+        "apiVersion": deployment["apiVersion"],
+        "kind": deployment["kind"],
+        "metadata": {"name": metadata["name"], "namespace": metadata["namespace"]},
+        "spec": {"replicas": replicas},
+    }
+
+
 def draining(
     spec: ModelDeploymentSpec,
     record: Record,

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from slipway import conditions, history, loose, names, remembered
+from slipway import conditions, history, loose, names, remembered, views
 from slipway.api import ConditionStatus, ConditionType, PodState, Reason
-from slipway.conditions import Says, View, old_condition
+from slipway.conditions import old_condition
 from slipway.failure import worst_first
 from slipway.observed import Failure, Key, Manifest, Observed, Plan, Pod
+from slipway.views import Says, View
 
 MOST_PODS = 50
 _CONDITION_MESSAGE = 4096
@@ -54,7 +55,7 @@ def compute(key: Key, observed: Observed, plan: Plan, failures: tuple[Failure, .
     """
     if observed.resource is None:
         return {}
-    view = conditions.view(key, observed, plan, failures, now)
+    view = views.read(key, observed, plan, failures, now)
     metadata = loose.mapping(observed.resource.get("metadata"))
     generation = max(0, loose.number(metadata.get("generation")) or 0)
     time = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
