@@ -15,6 +15,7 @@ from cluster.api import ApiError
 from e2e.chaos import models, snapshot
 from e2e.chaos.ground import Ground, say
 from e2e.lib import load_run
+from e2e.lib.load import Report
 from tests.integration.faultproxy import FaultProxy
 from tests.integration.world import Object, Operator, World, eventually
 
@@ -93,10 +94,10 @@ class Lane:
             yield
             loads.more(20)
         reports = loads.reports()
-        self.told = {kind: f"{sum(one.codes.values()) - one.codes.get('OK', 0)} failed of {one.sent} calls, "
-                           f"started late ms {one.late}" for kind, one in reports.items()}  # fmt: skip
+        self.told = {kind: _words(report) for kind, report in reports.items()}
         say(f"{self.world.namespace}: {self.told}")
-        assert load_run.lost(reports) == {}
+        lost = load_run.lost(reports)
+        assert not lost, f"{self.told}: {lost}"
         for kind, report in reports.items():
             found = set(load_run.values(report))
             assert found <= models.answers(*(allowed or ("good-a", "good-b"))), f"{kind}: {report.answers}"
@@ -142,3 +143,9 @@ class Lane:
                     raise
             assert time.monotonic() < deadline, f"not within {SECONDS} s: {what}; {json.dumps(self.world.status(NAME))}"
             time.sleep(0.1)
+
+
+def _words(report: Report) -> str:
+    """Return what came of a load, in words."""
+    failed = sum(report.codes.values()) - report.codes.get("OK", 0)
+    return f"{failed} failed of {report.sent} calls {report.codes}, started late ms {report.late}"

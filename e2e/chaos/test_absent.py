@@ -56,7 +56,7 @@ def test_nothing_bad_is_served_and_what_is_good_lives(lane: Lane, bad: str) -> N
         lane.ask(bad)
         eventually(lambda: lane.running() == stable + 1, "the bad revision has reached the Deployment")
         assert lane.operator.process is not None
-        assert lane.operator.process.poll() is not None
+        lane.operator.process.wait(20)
         eventually(lambda: any(map(has_failed, lane.pods(stable + 1))), "a bad pod has failed", 120)
         assert endpoints(lane) == names(lane.pods(stable))
 
