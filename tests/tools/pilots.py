@@ -15,7 +15,7 @@ import numpy as np
 
 from tests.model_server.harness import free_port
 
-SECONDS = 60
+SECONDS = 120
 
 
 def until(condition: Callable[[], Any], what: str, seconds: float = SECONDS) -> Any:

@@ -64,6 +64,7 @@ class Loop:
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     chance: Callable[[], float] = random.random
+    _trouble: str = ""
 
     def run(self) -> None:
         """Run until the gate does not hold.
@@ -203,6 +204,7 @@ class Loop:
         return pulse.after(Heard.ANSWER)
 
     def _heard(self, error: AskError) -> Heard:
+        self._trouble = str(error)
         kinds: Mapping[type[AskError], Heard] = {
             GoneError: Heard.GONE,
             BusyError: Heard.BUSY,
@@ -219,8 +221,9 @@ class Loop:
         return Heard.SLOW
 
     def _out(self) -> None:
-        self.state.set("the server does not answer", ready=False)
-        self.log("out of the endpoints: the server does not answer")
+        why = f"the server does not answer: {self._trouble}"
+        self.state.set(why, ready=False)
+        self.log(f"out of the endpoints: {why}")
 
     def _return(self) -> Asker:
         """Ask until every example is answered rightly."""

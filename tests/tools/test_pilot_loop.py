@@ -1,0 +1,144 @@
+"""The pilot's loop on a clock that does not tick by itself: what a server says only once in a while."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from slipway_tools.pilot import gate, tensors
+from slipway_tools.pilot.client import (
+    AskError,
+    BusyError,
+    GoneError,
+    RefusedError,
+    Request,
+    Signature,
+    SilentError,
+    TensorSpec,
+)
+from slipway_tools.pilot.errors import GateFailedError
+from slipway_tools.pilot.goldenset import Examples
+from slipway_tools.pilot.loop import Loop
+from slipway_tools.pilot.state import State
+
+X = np.ones((4, 1), np.float32)
+GOLDEN = {"serving_default": Examples(4, {"x": X}, {"y": X})}
+MODEL = {"serving_default": Signature({"x": TensorSpec("float32", (-1, 1))}, {"y": TensorSpec("float32", (-1, 1))})}
+
+
+@dataclass
+class Scripted:
+    """A server that answers its input after `seconds`, unless the script has trouble for the question of that number."""
+
+    trouble: dict[int, AskError] = field(default_factory=dict)
+    seconds: Callable[[int], float] = lambda number: 0.001
+    now: float = 0.0
+    asked: int = 0
+    metadata: int = 0
+
+    def clock(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def listening(self) -> bool:
+        return True
+
+    def signatures(self, timeout: float) -> dict[str, Signature]:
+        self.metadata += 1
+        return MODEL
+
+    def request(self, signature, inputs, dtypes, outputs, start) -> Request:
+        return Request(tensors.to_proto(inputs["x"], "float32"), start, len(inputs["x"]))
+
+    def predict(self, request: Request, timeout: float) -> dict[str, object]:
+        self.asked += 1
+        self.now += self.seconds(self.asked)
+        if error := self.trouble.get(self.asked):
+            raise error
+        return {"y": request.message}
+
+
+def started(server: Scripted, metrics: str = '{"matches": ">=1"}') -> Loop:
+    lines: list[str] = []
+    loop = Loop(
+        gate.parse(f'{{"metrics": {metrics}, "timeout": "30s"}}'), GOLDEN, server, State("m", "1", clock=server.clock),
+        lines.append, clock=server.clock, sleep=server.sleep, chance=lambda: 0.5,
+    )  # fmt: skip
+    loop._start()
+    return loop
+
+
+def checks(loop: Loop, result: str) -> bool:
+    return f'result="{result}"}} 1.0' in loop.state.exposition()
+
+
+def test_a_server_that_goes_away_during_the_gate_is_waited_for() -> None:
+    server = Scripted({3: GoneError("reset")})
+    assert checks(started(server), "passed")
+    assert server.metadata == 2
+
+
+@pytest.mark.parametrize("error", [BusyError("full"), SilentError("late")])
+def test_a_little_trouble_is_forgiven(error: AskError) -> None:
+    assert checks(started(Scripted({1: error, 2: error})), "passed")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (BusyError("OOM when allocating"), "30 times, before it had any other request: OOM when allocating"),
+        (SilentError("late"), "no answer within 30 s, 3 times in a row"),
+        (RefusedError("INTERNAL", "no kernel"), "INTERNAL: no kernel"),
+    ],
+)
+def test_trouble_that_lasts_is_a_verdict(error: AskError, words: str) -> None:
+    with pytest.raises(GateFailedError) as caught:
+        started(Scripted(dict.fromkeys(range(1, 100), error)))
+    assert words in caught.value.verdict.message
+    assert caught.value.verdict.stage == "start"
+
+
+def test_a_latency_that_is_missed_once_is_measured_again() -> None:
+    # Four answers and six to warm up; the first hundred samples meet a busy node.
+    server = Scripted(seconds=lambda number: 0.2 if 10 < number <= 110 else 0.01)
+    loop = started(server, '{"p99LatencyMillis": "<=50"}')
+    assert checks(loop, "passed")
+    assert server.asked == 210
+
+
+def test_a_latency_that_is_missed_three_times_counts() -> None:
+    server = Scripted(seconds=lambda number: 0.1)
+    with pytest.raises(GateFailedError) as caught:
+        started(server, '{"p99LatencyMillis": "<=50", "matches": ">=1"}')
+    assert caught.value.verdict.details["metric"] == "p99LatencyMillis"
+    assert server.asked == 310
+
+
+def test_sampling_ends_in_time() -> None:
+    server = Scripted(seconds=lambda number: 1.0)
+    loop = started(server, '{"p50LatencyMillis": "<=2000"}')
+    assert 'slipway_gate_samples{model="m",revision="1",signature="serving_default"' in loop.state.exposition()
+    # Four answers, six to warm up, twenty samples of a second each.
+    assert server.asked == 30
+
+
+def test_a_request_that_times_out_counts_as_that_long() -> None:
+    late = SilentError("late")
+    server = Scripted(dict.fromkeys(range(11, 1000), late), seconds=lambda number: 0.001)
+    with pytest.raises(GateFailedError) as caught:
+        started(server, '{"p50LatencyMillis": "<=50"}')
+    assert caught.value.verdict.details["measured"] == 30_000
+
+
+def test_what_hangs_leaves_the_endpoints_with_its_reason() -> None:
+    server = Scripted()
+    loop = started(server)
+    asker = loop._connect()
+    server.trouble = {server.asked + 1: GoneError("connection refused")}
+    loop._serve(asker)
+    loop._out()
+    assert not loop.state.ready
+    assert "connection refused" in loop.state.why
