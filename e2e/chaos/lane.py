@@ -21,7 +21,9 @@ from tests.integration.world import Object, Operator, World, eventually
 
 NAME = "m"
 WRITES = {"patch", "create", "update", "delete"}
-RESOURCES = {"requests": {"cpu": "20m", "memory": "200Mi"}, "limits": {"memory": "1Gi"}}
+RESOURCES = {"requests": {"cpu": "50m", "memory": "200Mi"}, "limits": {"memory": "1Gi"}}
+DEADLINE = 60
+"""Seconds of one call: what is counted here is calls that are lost, not what a busy machine takes for one."""
 RATE = 25
 """Calls a second through each Service."""
 SECONDS = 300
@@ -88,7 +90,7 @@ class Lane:
         late calls start is told and not judged: that is the machine's affair here.
         """
         kubectl = self.ground.kubectl.within(self.world.namespace)
-        plans = load_run.plans(kubectl, NAME, NAME, rate=RATE, channels=6, fresh=2, seconds=7200, deadline=20)
+        plans = load_run.plans(kubectl, NAME, NAME, rate=RATE, channels=6, fresh=2, seconds=7200, deadline=DEADLINE)
         with load_run.against(plans) as loads:
             loads.more(20)
             yield
