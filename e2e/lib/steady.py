@@ -69,7 +69,8 @@ class Steady:
             assert part.lower() in message.lower(), message
         header, row = self.kubectl.run("get", "mdep", self.name).stdout.splitlines()
         columns = dict(zip(header.split(), row.split(), strict=False))
-        assert (columns["NAME"], columns["READY"], columns["REVISION"]) == (self.name, "False", str(number))
+        shown = [columns[name] for name in ("NAME", "READY", "REVISION", "SERVES")]
+        assert shown == [self.name, "False", str(number), str(self.stable)]
         described = self.kubectl.run("describe", "mdep", self.name).stdout
         for part in (reason, "RolledBack", words):
             assert part.lower() in described.lower(), described
