@@ -51,7 +51,7 @@ class Frame:
     def forgotten(self, child: Object) -> bool:
         """Tell whether a child is the record or pin of an old revision: it goes when the last pod of that has gone."""
         number = child["metadata"].get("labels", {}).get(REVISION_LABEL)
-        return number is not None and int(number) < self.base - 1
+        return number is not None and int(number) < self.base
 
     def _words(self, text: str, key: str) -> str:
         if key == REVISION_LABEL:
