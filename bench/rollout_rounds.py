@@ -12,7 +12,7 @@ from demo import bad_version, manifests, progress, tour
 from demo.kubectl import Kubectl, Manifest
 from e2e.lib.archives import url
 from e2e.lib.gates import gated
-from e2e.lib.resources import deployment, selector
+from e2e.lib.resources import deployment, pods, selector
 
 NAME = tour.NAME
 SECONDS = 240
@@ -67,7 +67,8 @@ class Rounds:
             for what, rollout in (("to Ready, without a gate", {}), ("to Ready, with a gate of 200 examples", GATE)):
                 self._timed(what, self._digits(rollout), progress.ready)
                 self.kubectl.run("delete", "mdep", NAME)
-                self.kubectl.run("delete", "pods", f"--selector={selector(NAME)}", "--grace-period=1", timeout=120)
+                # Nobody asks it: no need to wait for its clients to leave.
+                self.kubectl.run("delete", "pods", f"--selector={selector(NAME)}", "--grace-period=0", "--force")
         self.kubectl.apply(self._digits(GATE))
         progress.wait(self.kubectl, NAME, SECONDS, _quiet)
         with bad_version.requests(self.kubectl, self._test) as meanwhile:
@@ -90,7 +91,7 @@ class Rounds:
 
     def _look_at_pilot(self) -> str:
         """Ask a pilot that has passed for the memory that it holds and the CPU time that it took."""
-        [pod] = self.kubectl.items("pods", selector(NAME))
+        [pod] = pods(self.kubectl, NAME)
         exec_ = ("exec", pod["metadata"]["name"], "-c", "pilot", "--", "python3", "-c", _STATUS)
         status, stat, uptime = self.kubectl.run(*exec_).stdout.split("\0")
         memory = {line.split(":")[0]: line.split()[1] for line in status.splitlines() if line.startswith("Vm")}
