@@ -27,7 +27,9 @@ def report(server: float = 3000, flask: float = 10, joined: float = 5000, batch:
         Row("digits", "flask", "rest", 1, 32, load(flask)),
     ]
     processes = [Process("digits", "server", 2.0, 400, 0.2), Process("digits", "flask", 9.0, 600)]
-    limit = InProcess({1: 4000.0, 32: 2000.0}, {1: "session x 2", 32: "session x 1"}, {1: 2000.0, 32: 2000.0}, 8.0, 590.0)
+    limit = InProcess(
+        {1: 4000.0, 32: 2000.0}, {1: "session x 2", 32: "session x 1"}, {1: 2000.0, 32: 2000.0}, 8.0, 590.0
+    )
     return Report(rows, processes, {"digits": limit})
 
 
