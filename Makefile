@@ -47,6 +47,13 @@ chaos: $(STAMP) ## Faults on real pods: the operator killed, absent, doubled; th
 bench: $(STAMP) ## The operator against the control plane's own speed, on 50 simulated nodes
 	$(PYTHON) -m bench --check --json build/bench.json
 
+.PHONY: drain-test
+drain-test: $(STAMP) images ## 10^5 calls through each Service while pods go in every way there is, on two nodes (about 20 min)
+	$(STEP) "no request lost"
+	$(PYTHON) -m cluster up --name drain --nodes 2 $(INSTALL_PACKAGES)
+	SLIPWAY_CLUSTER=drain SLIPWAY_LOAD_CALLS=$${SLIPWAY_LOAD_CALLS:-100000} $(PYTHON) -m pytest -n 0 -v -s e2e/test_no_request_lost.py e2e/test_spread.py
+	$(PYTHON) -m cluster down --name drain
+
 ##@ The habits
 .PHONY: lint
 lint: $(STAMP) ## ruff (rules and format), import-linter
