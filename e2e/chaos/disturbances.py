@@ -142,14 +142,14 @@ def upgrade(*flags: str) -> Disturbance:
         def work(over: threading.Event) -> None:
             over.wait(2 * START * phase.seconds)
             assert lane.operator.stop() == 0
-            lane.operator = lane.another("--no-leader-elect", *flags).start()
+            lane.operator = lane.another(*lane.flags, *flags).start()
 
         with meanwhile(work):
             yield
 
     def back(lane: Lane) -> None:
         assert lane.operator.stop() == 0
-        lane.operator = lane.another("--no-leader-elect").start()
+        lane.operator = lane.another(*lane.flags).start()
 
     return Disturbance("the operator is upgraded to other defaults", around, back)
 

@@ -40,6 +40,7 @@ class Lane:
         self._stack = ExitStack()
         self._rounds = 0
         self.told: dict[str, str] = {}
+        self.flags: tuple[str, ...] = ("--no-leader-elect",)
         self.good = "good-a"
         self.proxy: FaultProxy
         self.operator: Operator
@@ -47,7 +48,7 @@ class Lane:
     def __enter__(self) -> Self:
         config = self.ground.kubeconfig(f"lane-{self.world.namespace}", ["system:masters"])
         self.proxy = self._stack.enter_context(FaultProxy(config, self._folder))
-        self.operator = self.another()
+        self.operator = self.another(*self.flags)
         return self
 
     def __exit__(

@@ -46,7 +46,8 @@ def course(prepared: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         ground = Ground(CLUSTER)
         folder = tmp_path_factory.mktemp("troubled")
         with fresh_world(ground, "troubled") as world, Lane(ground, world, folder) as lane:
-            lane.operator = lane.another("--no-leader-elect", "--watch-idle-seconds=5", "--request-timeout-seconds=2")
+            lane.flags += ("--watch-idle-seconds=5", "--request-timeout-seconds=2")
+            lane.operator = lane.another(*lane.flags)
             lane.operator.start()
             lane.create()
             found = Course(lane)
