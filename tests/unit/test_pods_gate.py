@@ -135,6 +135,12 @@ def test_a_pilot_that_ends_without_a_verdict(last: dict[str, Any], words: str) -
     assert found.restarts == 5, "of the container in trouble"
 
 
+def test_a_pilot_that_the_kubelet_killed_is_no_fault_of_the_model() -> None:
+    """Its liveness probe was not answered on a busy node: the deadline decides, not the second kill."""
+    found = pod().fetched().pilot(BACK_OFF, lastState=ended(137, "Error"), restartCount=3).project()
+    assert (found.reason, found.failed) == (Reason.CRASH_LOOP, False)
+
+
 def test_a_node_that_came_back_is_no_fault_of_the_pilot() -> None:
     assert gated(RUNNING, lastState=ended(255, "Unknown"), restartCount=1).project().state is PodState.GATING
 

@@ -9,7 +9,8 @@ from slipway.api import PodState, Reason
 from slipway.observed import Manifest
 
 MESSAGE_LENGTH = 1024
-_KILLED = 137
+KILLED = 137
+"""Exit code of a process that got SIGKILL."""
 _OUT_OF_MEMORY = "OOMKilled"
 _NODE_LOST = frozenset({"ContainerStatusUnknown", "Unknown"})
 
@@ -137,7 +138,7 @@ def out_of_memory(doing: str) -> Finding:
 def how(ended: Manifest) -> str:
     """Say how a container ended, in its own last words where there are any."""
     code = ended.get("exitCode")
-    killed = f" ({loose.text(ended.get('reason'))}, killed)" if code == _KILLED else ""
+    killed = f" ({loose.text(ended.get('reason'))}, killed)" if code == KILLED else ""
     words = loose.text(ended.get("message")).strip()
     # The end of a log says more than its beginning.
     return f"ended with exit code {code}{killed}" + (f": {words[-MESSAGE_LENGTH // 2 :]}" if words else "")

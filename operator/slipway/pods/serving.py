@@ -6,6 +6,7 @@ from slipway import loose
 from slipway.api import PodState, Reason
 from slipway.observed import Manifest
 from slipway.pods.facts import (
+    KILLED,
     MESSAGE_LENGTH,
     Facts,
     Finding,
@@ -60,8 +61,11 @@ def pilot_failed(facts: Facts) -> Finding | None:
 
 
 def _pilot_ended(pilot: Manifest, ended: Manifest) -> Finding:
-    said = f"the pilot {how(ended)}"
-    return Finding(PodState.FAILED, Reason.CRASH_LOOP, said, failed=True, restarts=restarts(pilot))
+    # One that was killed was too slow for the kubelet, on a node that is too busy: that says nothing of the model.
+    killed = ended.get("exitCode") == KILLED
+    return Finding(
+        PodState.FAILED, Reason.CRASH_LOOP, f"the pilot {how(ended)}", failed=not killed, restarts=restarts(pilot)
+    )
 
 
 def unhealthy(facts: Facts) -> Finding | None:
