@@ -87,8 +87,14 @@ def _change(change: Change) -> list[Bar]:
     known = {"deployments": 1, "controllerrevisions": 1, "modeldeployments/status": 2}
     named = f"template change on {change.count}"
     bars = [Bar(f"{named}: writes to {kind} each", change.written_each(kind), limit) for kind, limit in known.items()]
-    other = change.requests.total - sum(change.requests.written(kind) for kind in known)
-    return [*bars, Bar(f"{named}: any other requests", other, 0)]
+    # A process that was started anew looks at each ModelDeployment once before it changes the Deployment that is there.
+    looks = change.requests.requests.get("get modeldeployments", 0)
+    other = change.requests.total - looks - sum(change.requests.written(kind) for kind in known)
+    return [
+        *bars,
+        Bar(f"{named}: looks at the ModelDeployment each", looks / change.count, 1),
+        Bar(f"{named}: any other requests", other, 0),
+    ]
 
 
 def _returns(returns: Returns) -> list[Bar]:

@@ -55,6 +55,7 @@ def test_memory_may_grow_with_the_number_of_resources():
         ("writes to deployments each", {"change": changed(patch_deployments=101)}),
         ("writes to controllerrevisions each", {"change": changed(create_controllerrevisions=1)}),
         ("writes to modeldeployments/status each", {"change": changed(**{"patch_modeldeployments/status": 201})}),
+        ("looks at the ModelDeployment each", {"change": changed(get_modeldeployments=101)}),
         ("any other requests", {"change": changed(patch_services=1)}),
         ("deleted Service is back", {"returns": Returns({"Deployment": (0.1,), "Service": (0.1, 0.5)})}),
     ],
