@@ -40,8 +40,8 @@ def test_listed_with_all_columns(namespace: Kubectl) -> None:
     namespace.apply(deployment("listed", url("half_plus_two.tar.gz")))
     wait.ready(namespace, "listed")
     header, row = namespace.run("get", "mdep").stdout.splitlines()
-    assert header.split()[:6] == ["NAME", "READY", "REVISION", "REPLICAS", "VERSION", "AGE"]
-    assert row.split()[:5] == ["listed", "True", "1", "1", "1"]
+    assert header.split()[:7] == ["NAME", "READY", "REVISION", "SERVES", "REPLICAS", "VERSION", "AGE"]
+    assert row.split()[:6] == ["listed", "True", "1", "1", "1", "1"]
     assert "mdep" in namespace.run("api-resources").stdout
     assert f"{KIND}.serving.slipway.dev/listed" in namespace.run("get", "all", "--output=name").stdout
     assert len(pods(namespace, "listed")) == 1

@@ -252,7 +252,9 @@ class Reconciler:
         self._memory.say(key, new, kept)
         for fact in status.events(old, new):
             await self._recorder.tell(key, uid, fact)
-        return 0.0 if status.calls_for_action(old, kept) else None
+        # The answer can hold what its user wrote in the same moment; the event that follows then brings no news, and no wake.
+        overtaken = _asked(self._store.resource(key)) != _asked(observed.resource)
+        return 0.0 if overtaken or status.calls_for_action(old, kept) else None
 
     def _patience(self, key: Key, old: Manifest, new: Manifest, *, trouble: bool) -> float:
         """Return how many seconds the new status may still wait to be merged with what comes next; 0 for none."""
@@ -273,6 +275,13 @@ class Reconciler:
             await self._say(key, observed, Plan(problem=Problem(Reason.APPLY_FAILED, text)), [])
         except Exception as second:  # noqa: BLE001 - see above
             _log.warning("nor could that be said in the status: %r", second, extra=logs.about(key))
+
+
+def _asked(resource: Manifest | None) -> tuple[object, object]:
+    """Return what of a ModelDeployment is not Slipway's own writing."""
+    metadata = dict((resource or {}).get("metadata") or {})
+    metadata.pop("resourceVersion", None)
+    return metadata, (resource or {}).get("spec")
 
 
 def _turns(planned: Plan) -> bool:

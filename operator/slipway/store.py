@@ -72,6 +72,11 @@ class Store:
         pods.sort(key=lambda pod: pod.name)
         return Observed(_load(resource) if resource else None, children, tuple(pods))
 
+    def resource(self, key: Key) -> Manifest | None:
+        """Return the ModelDeployment alone, or None."""
+        entry = self._resources.get(key)
+        return _load(entry) if entry else None
+
     def child(self, key: Key, ref: Ref) -> Manifest | None:
         """Return one child that is not a pod, or None."""
         entry = self._children.get(key, {}).get(ref)

@@ -284,6 +284,28 @@ async def test_a_status_that_the_server_spells_differently_is_written_once(
     assert bench.cluster.taken().count("status") == 1
 
 
+async def test_what_the_user_wrote_while_the_status_was_written_is_not_overlooked(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer to the status holds the newer spec: its own event will be old news, and wakes nobody."""
+    real = bench.cluster.apply_status
+
+    async def meanwhile(key: Key, uid: str, told: Object) -> Object:
+        bench.resource(generation=2, replicas=3)
+        return await real(key, uid, told)
+
+    bench.resource()
+    bench.pod()
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.cluster, "apply_status", meanwhile)
+        first = await bench.reconciler.reconcile(KEY)
+    assert first.wake_after == 0
+    bench.cluster.taken()
+    second = await bench.reconciler.reconcile(KEY)
+    assert bench.cluster.told[-1]["observedGeneration"] == 2
+    assert second.wake_after != 0
+
+
 async def test_an_unexpected_error_is_told_counted_and_kept_to_one_key(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
