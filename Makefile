@@ -38,7 +38,7 @@ e2e: $(STAMP) cluster images ## Tests on real pods, with real gRPC
 	$(PYTHON) -m pytest -n 3 --dist loadscope e2e
 
 .PHONY: chaos
-chaos: $(STAMP) ## Faults on real pods: the operator killed, absent, doubled; the API server in trouble (20 minutes)
+chaos: $(STAMP) ## Faults on real pods: the operator killed, absent, doubled; the API server in trouble
 	$(STEP) "faults, in a cluster of their own"
 	SLIPWAY_CHAOS=1 $(PYTHON) -m pytest -n 4 --dist loadgroup e2e/chaos
 	$(PYTHON) -m cluster down --name=slipway-chaos
