@@ -80,17 +80,16 @@ def _check_metrics(metrics: dict[str, str]) -> dict[str, str]:
 
 
 Bound = Annotated[str, Field(pattern=BOUND_PATTERN, max_length=48)]
-# Not a model with fields: the API server prunes unknown ones, and a bound with a typing error would bound nothing.
-Metrics = Annotated[
-    dict[str, Bound],
-    Field(max_length=len(Metric), json_schema_extra=validations(*_METRIC_RULES)),
-    AfterValidator(_check_metrics),
-]
-SomeMetrics = Annotated[
-    dict[str, Bound],
-    Field(min_length=1, max_length=len(Metric), json_schema_extra=validations(*_METRIC_RULES)),
-    AfterValidator(_check_metrics),
-]
+
+
+def _metrics(least: int | None = None) -> tuple[Any, ...]:
+    # Not a model with fields: the API server prunes unknown ones, and a bound with a typing error would bound nothing.
+    return (
+        Field(min_length=least, max_length=len(Metric), json_schema_extra=validations(*_METRIC_RULES)),
+        AfterValidator(_check_metrics),
+    )
+
+
 Alias = Annotated[str, Field(min_length=1, max_length=256)]
 
 
@@ -157,7 +156,7 @@ class Check(ApiModel):
     """Signature of the model. Default: `serving_default`."""
     output: Alias | None = None
     """Output of the signature. Default: its only one."""
-    metrics: SomeMetrics
+    metrics: Annotated[dict[str, Bound], *_metrics(least=1)]
     """Bounds by metric, as in `gate.metrics`."""
 
 
@@ -203,7 +202,7 @@ class Gate(ApiModel):
     """Signature of the model that `metrics` are of. Default: `serving_default`."""
     output: Alias | None = None
     """Output that `metrics` are of. Default: the signature's only one."""
-    metrics: Metrics = {}
+    metrics: Annotated[dict[str, Bound], *_metrics()] = {}
     """Bounds by metric: `accuracy`, `topKAccuracy` and `matches` from below, like `">=0.95"`; `meanAbsoluteError`,
     `meanSquaredError`, `maxAbsoluteError`, `loss`, `p50LatencyMillis` and `p99LatencyMillis` from above, like `"<=50"`."""
     checks: Annotated[list[Check], Field(max_length=16)] = []
