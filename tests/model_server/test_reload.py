@@ -87,6 +87,12 @@ def test_a_new_model_can_be_asked_when_the_call_returns(served: Server, base: Pa
     assert answers(served, "b")
 
 
+def test_a_reload_takes_nothing_from_what_was_counted(served: Server, base: Path) -> None:
+    assert answers(served, "a")
+    response = reload(served, entry(base, "a"), entry(base, "b"), metrics=("/tensorflow/core/direct_session_runs",))
+    assert [metric.int64_value_increase for metric in response.metric] == [0]
+
+
 def test_a_model_that_is_not_listed_any_more_goes_and_may_come_back(served: Server, base: Path) -> None:
     reload(served, entry(base, "b"))
     eventually(lambda: states(served, "a") == {1: 50})

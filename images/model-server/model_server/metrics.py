@@ -126,13 +126,6 @@ class Metrics:
 
     def know_model(self, name: str) -> None:
         """Promise series of its own to a configured model."""
-        core = "/tensorflow/core/"
-        self.session_runs = Counter(core + "direct_session_runs", [])
-        self.graph_runs = Counter(core + "graph_runs", [])
-        self.graph_run_micros = Counter(core + "graph_run_time_usecs", [])
-        self.graph_run_histogram = Histogram(core + "graph_run_time_usecs_histogram", [], _RUNS)
-        self.run_input_bytes = Histogram(core + "graph_run_input_tensor_bytes", [], _BYTES)
-        self.run_output_bytes = Histogram(core + "graph_run_output_tensor_bytes", [], _BYTES)
         self._known_models.add(name)
 
     def model_label(self, name: str) -> str:
