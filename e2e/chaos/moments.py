@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from e2e.chaos.course import Disturbance, Phase
+from e2e.chaos.disturbances import meanwhile
 from e2e.chaos.lane import WRITES, Lane
 from tests.integration.faultproxy import Fault, Kind
 
@@ -60,13 +61,13 @@ def _killed(lane: Lane, moment: Moment, phase: Phase) -> Iterator[None]:
     Where the write that is meant never comes, the operator is killed at the end of the body: what is looked at then is
     the work of the next one.
     """
-    dead, over = threading.Event(), threading.Event()
+    dead = threading.Event()
 
     def kill() -> None:
         lane.operator.kill()
         dead.set()
 
-    def work() -> None:
+    def work(over: threading.Event) -> None:
         if moment.how is How.TIME:
             over.wait(moment.share * phase.seconds)
             kill()
@@ -80,10 +81,5 @@ def _killed(lane: Lane, moment: Moment, phase: Phase) -> Iterator[None]:
         time.sleep(moment.pause)
         lane.operator.start(ready=False)
 
-    worker = threading.Thread(target=work, name="killer")
-    worker.start()
-    try:
+    with meanwhile(work):
         yield
-    finally:
-        over.set()
-        worker.join()
