@@ -1,16 +1,13 @@
 """Which server the suite asks: `--address HOST:GRPC,REST`, `--executable PATH`, or this repository's own as a process."""
 
-import fcntl
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.conformance.launch import REPOSITORY, Launcher
-from tests.conformance.make_models import FLAGS
+from tests.conformance.launch import Launcher
+from tests.conformance.make_models import flags
+from tests.conformance.suite import NEEDS_EXECUTABLE, shared_models
 from tests.conformance.wire import Target
 
 
@@ -18,37 +15,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("conformance", "the model server under test")
     group.addoption("--address", help="HOST:GRPC,REST of a running server with the models and flags of make_models.py")
     group.addoption("--executable", help="a tensorflow_model_server to start; default: this repository's, as a process")
+    group.addoption(
+        "--models", help="a folder that make_models.py made; default: it is made now, which takes TensorFlow"
+    )
 
 
 @pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """The folder of make_models.py, shared by parallel workers."""
-    base = tmp_path_factory.getbasetemp()
-    shared = (base if worker_id == "master" else base.parent) / "conformance_models"
-    with (shared.parent / "conformance_models.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (shared / "done").exists():
-            shared.mkdir(exist_ok=True)
-            argv = [sys.executable, "-m", "tests.conformance.make_models", str(shared)]
-            path = f"{REPOSITORY}:{REPOSITORY / 'images' / 'model-server'}"
-            made = subprocess.run(
-                argv,
-                cwd=REPOSITORY,
-                env={**os.environ, "PYTHONPATH": path},
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            assert made.returncode == 0, made.stderr
-            (shared / "done").touch()
-    return shared
+def models(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """The folder of make_models.py."""
+    given = request.config.getoption("--models", default=None)
+    return Path(given).resolve() if given else shared_models(tmp_path_factory, worker_id)
 
 
 @pytest.fixture(scope="session")
 def launcher(request: pytest.FixtureRequest) -> Launcher:
     """Starts servers; tests that need it are skipped where only an address is given."""
     if request.config.getoption("--address", default=None):
-        pytest.skip("needs an executable, and an address was given")
+        pytest.skip(NEEDS_EXECUTABLE)
     return Launcher(request.config.getoption("--executable", default=None))
 
 
@@ -61,6 +44,6 @@ def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         yield Target(host_and_grpc, f"{host_and_grpc.rpartition(':')[0]}:{rest}")
         return
     models: Path = request.getfixturevalue("models")
-    flags = [flag.replace("DIR", str(models)) for flag in FLAGS]
-    with request.getfixturevalue("launcher").serving(tmp_path_factory.mktemp("server") / "log", *flags) as server:
+    log = tmp_path_factory.mktemp("server") / "log"
+    with request.getfixturevalue("launcher").serving(log, *flags(models)) as server:
         yield server.target

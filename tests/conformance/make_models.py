@@ -1,16 +1,14 @@
 """Makes the folder that a server under test serves: `python -m tests.conformance.make_models DIRECTORY [SERVED_AS]`.
 
 SERVED_AS is where the server finds DIRECTORY (a mount in its container); by default the same path. Beside the models it holds
-the files that `FLAGS` name.
+the files that `FLAGS` name. The flags are printed, for a command line.
 """
 
 import shutil
 import sys
 from pathlib import Path
 
-from tests.model_server import make_models as parts
-
-#: What the server under test must be started with; DIR stands for SERVED_AS.
+#: What the server under test must be started with, beside its ports; DIR stands for SERVED_AS.
 FLAGS = (
     "--model_config_file=DIR/models.config",
     "--monitoring_config_file=DIR/monitoring.config",
@@ -38,8 +36,15 @@ CONFIG = """model_config_list {
 """
 
 
+def flags(served_as: object) -> list[str]:
+    """The flags of a server that finds the folder at `served_as`."""
+    return [flag.replace("DIR", str(served_as)) for flag in FLAGS]
+
+
 def main(target: Path, served_as: str) -> None:
     """Write models and configuration below `target`."""
+    from tests.model_server import make_models as parts  # noqa: PLC0415  TensorFlow: ten seconds for those who want FLAGS
+
     parts.half_plus_two(target / "half" / "1")
     for version in ("2", "00000003"):  # 2 is not asked for; a name with leading zeros is a number too
         shutil.copytree(target / "half" / "1", target / "half" / version)
@@ -50,6 +55,7 @@ def main(target: Path, served_as: str) -> None:
     (target / "models.config").write_text(CONFIG.replace("DIR", served_as))
     page = 'prometheus_config { enable: true path: "/monitoring/prometheus/metrics" }\n'
     (target / "monitoring.config").write_text(page)
+    print(*flags(served_as))
 
 
 if __name__ == "__main__":
