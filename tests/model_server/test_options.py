@@ -133,14 +133,6 @@ def test_the_same_port_twice_leaves_rest_out(models: Path, tmp_path: Path) -> No
         server.stop()
 
 
-def test_the_profiler_is_not_served(models: Path, tmp_path: Path) -> None:
-    with serving(tmp_path / "log", f"--model_base_path={models / 'half'}", *ONCE) as server:
-        call = server.channel.unary_unary("/tensorflow.ProfilerService/Profile")
-        with pytest.raises(grpc.RpcError) as caught:
-            call(b"", timeout=10)
-    assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
-
-
 def test_keys_that_are_none_fail_the_start(models: Path, tmp_path: Path) -> None:
     (tmp_path / "ssl.pbtxt").write_text('server_key: "no key" server_cert: "no certificate"')
     line = failed_start(f"--model_base_path={models / 'half'}", f"--ssl_config_file={tmp_path / 'ssl.pbtxt'}", *ONCE)

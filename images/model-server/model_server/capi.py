@@ -117,20 +117,25 @@ class TensorFlow:
 
     def disable_xla(self) -> bool:
         """Switch XLA compilation off for the process, as the C++ server does; False if the library lacks the function."""
-        try:
-            function = getattr(self._library, _DISABLE_XLA)
-        except AttributeError:
+        function = self.exported(_DISABLE_XLA, None, [])
+        if function is None:
             return False
-        function.restype, function.argtypes = None, []
         function()
         return True
+
+    def exported(self, name: str, result: Any, arguments: list[Any]) -> Any:
+        """The C++ function of that mangled name, with its types set; None if this build of the library lacks it."""
+        function = getattr(self._library, name, None)
+        if function is not None:
+            function.restype, function.argtypes = result, arguments
+        return function
 
     def load_library(self, path: str) -> None:
         """Register the operations in a shared library; ServingError if it cannot be loaded."""
         status = self.call["TF_NewStatus"]()
         try:
             self.call["TF_LoadLibrary"](os.fsencode(path), status)
-            _check(self.call, status)
+            check(self.call, status)
         finally:
             self.call["TF_DeleteStatus"](status)
 
@@ -214,12 +219,12 @@ class Session:
         try:
             config = _NO_SPINNING + config
             call["TF_SetConfig"](options, config, len(config), status)
-            _check(call, status)
+            check(call, status)
             tag_array = (c_char_p * len(tags))(*(tag.encode() for tag in tags))
             session = call["TF_LoadSessionFromSavedModel"](
                 options, None, os.fsencode(export_dir), tag_array, len(tags), self._graph, meta_graph, status
             )
-            _check(call, status)
+            check(call, status)
             return session, _signature_fields(meta_graph.contents)
         finally:
             call["TF_DeleteBuffer"](meta_graph)
@@ -242,20 +247,10 @@ class Session:
                 encoded = _TIMEOUT_IN_MS_TAG + wire.varint(timeout_ms)
                 options = call["TF_NewBufferFromString"](encoded, len(encoded))
             call["TF_SessionRun"](
-                self._session,
-                options,
-                inputs,
-                values,
-                len(feeds),
-                outputs,
-                results,
-                len(fetches),
-                None,
-                0,
-                None,
-                status,
-            )
-            _check(call, status)
+                self._session, options, inputs, values, len(feeds),
+                outputs, results, len(fetches), None, 0, None, status,
+            )  # fmt: skip
+            check(call, status)
             return [self._library.to_host(handle) for handle in results if handle]
         finally:
             for handle in (*values, *results):
@@ -286,7 +281,8 @@ class Session:
         return found
 
 
-def _check(call: dict[str, Any], status: int) -> None:
+def check(call: dict[str, Any], status: int) -> None:
+    """ServingError if the TF_Status at `status` is not OK."""
     code = call["TF_GetCode"](status)
     if code:
         message: bytes = call["TF_Message"](status)

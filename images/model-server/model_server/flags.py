@@ -70,7 +70,6 @@ WITHOUT_EFFECT = {
     "num_unload_threads": "each model unloads on its own thread",
     "flush_filesystem_caches": "file system caches are left to the kernel",
     "remove_unused_fields_from_bundle_metagraph": "only the signatures are ever kept",
-    "enable_profiler": "tensorflow.ProfilerService is not served",
     "skip_initialize_tpu": "there is no TPU support",
 }
 

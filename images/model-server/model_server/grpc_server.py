@@ -1,4 +1,4 @@
-"""The gRPC port: PredictionService, ModelService, health and reflection on one server."""
+"""The gRPC port: PredictionService, ModelService, ProfilerService, health and reflection on one server."""
 
 import logging
 from collections.abc import Callable
@@ -9,11 +9,12 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from model_server import fast_lane, textproto
+from model_server import fast_lane, profiler_messages, textproto
 from model_server.core import Core
 from model_server.errors import Code, ServingError, invalid_argument
 from model_server.options import Options
 from model_server.predict_calls import PredictCalls
+from model_server.profiler import Profiler
 from model_server.protos import model_service_pb2_grpc, prediction_service_pb2_grpc
 
 #: Waiting in a batching queue or for the model costs a thread, not a CPU: fewer would keep batches small.
@@ -35,8 +36,9 @@ _log = logging.getLogger(__name__)
 class GrpcServer:
     """A gRPC server that is bound at construction and answers after `start`."""
 
-    def __init__(self, core: Core, options: Options) -> None:
+    def __init__(self, core: Core, options: Options, profiler: Profiler | None) -> None:
         """Bind the port and the socket; ServingError if one cannot be bound or the TLS file is bad."""
+        self._profiler = profiler
         workers = max(options.grpc_max_threads, MINIMUM_WORKERS)
         pool = ThreadPoolExecutor(workers, thread_name_prefix="grpc")
         self._server = grpc.server(pool, options=_channel_arguments(options.grpc_channel_arguments))
@@ -49,7 +51,10 @@ class GrpcServer:
             health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
             for name in HEALTH_SERVICES:
                 self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
-            names = (*REFLECTED, health.SERVICE_NAME)
+            names = (*names, health.SERVICE_NAME)
+        if profiler is not None:
+            self._server.add_generic_rpc_handlers((_profiler_handler(profiler),))
+            names = (*names, profiler_messages.SERVICE)
         reflection.enable_server_reflection(names, self._server)
         calls = PredictCalls(core, workers, batching=options.enable_batching)
         self._lane = fast_lane.attach(self._server, PREDICT_METHOD, calls)
@@ -68,7 +73,10 @@ class GrpcServer:
 
     def stop(self, grace_seconds: float) -> Any:
         """Send GOAWAY, refuse new calls, let running ones finish; an event that is set when all are done or cancelled."""
-        return self._server.stop(grace_seconds)
+        stopped = self._server.stop(grace_seconds)
+        if self._profiler is not None:
+            self._profiler.stop()
+        return stopped
 
     def _bind(self, options: Options) -> None:
         credentials = _credentials(options.ssl_config_file)
@@ -170,3 +178,20 @@ class _Models(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore[misc
 
     def HandleReloadConfigRequest(self, request: Any, context: Any) -> Any:  # noqa: N802
         return _answer(context, lambda: self._core.reload(request, _timeout_ms(context)))
+
+
+def _profiler_handler(profiler: Profiler) -> Any:
+    """tensorflow.ProfilerService. Answers leave as bytes: a profile may be large."""
+
+    def method(request_class: Any, action: Callable[[Any, Any], bytes]) -> Any:
+        return grpc.unary_unary_rpc_method_handler(
+            lambda request, context: _answer(context, lambda: action(request, context)),
+            request_deserializer=request_class.FromString,
+        )
+
+    methods = {
+        "Profile": method(profiler_messages.ProfileRequest, profiler.profile),
+        "Terminate": method(profiler_messages.TerminateRequest, profiler.terminate),
+        "Monitor": method(profiler_messages.MonitorRequest, profiler.monitor),
+    }
+    return grpc.method_handlers_generic_handler(profiler_messages.SERVICE, methods)

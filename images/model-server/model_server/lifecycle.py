@@ -28,6 +28,7 @@ from model_server.manager import Manager
 from model_server.metrics import Metrics
 from model_server.options import Options
 from model_server.predict import Predictor
+from model_server.profiler import Profiler
 from model_server.reload import Reloader
 from model_server.rest_api import RestApi
 from model_server.served import LoadPolicy
@@ -144,7 +145,8 @@ def _start(options: Options) -> _Running:
         as_tensor_content=options.enable_serialization_as_tensor_content,
     )
     inference = Inference(metrics, check_method_name=options.enable_signature_method_name_check)
-    loader = Loader(_tensorflow(options), settings, Replayer(predictor, inference), metrics)
+    library = _tensorflow(options)
+    loader = Loader(library, settings, Replayer(predictor, inference), metrics)
     policy = LoadPolicy(
         max_retries=max(options.max_num_load_retries, 0),
         retry_interval_seconds=options.load_retry_interval_micros / 1e6,
@@ -161,7 +163,7 @@ def _start(options: Options) -> _Running:
     if options.model_config_file and options.model_config_file_poll_wait_seconds > 0:
         reloader.poll_file(options.model_config_file, options.model_config_file_poll_wait_seconds)
     core = Core(manager, predictor, inference, metrics, reloader)
-    grpc = GrpcServer(core, options)
+    grpc = GrpcServer(core, options, Profiler(library) if options.enable_profiler else None)
     grpc.start()
     if options.port:
         _log.info("Running gRPC ModelServer at 0.0.0.0:%d ...", options.port)

@@ -63,3 +63,5 @@ with _package_without_import():
     config_pb2 = _load("tensorflow.core.protobuf.config_pb2")
     meta_graph_pb2 = _load("tensorflow.core.protobuf.meta_graph_pb2")
     tensor_pb2 = _load("tensorflow.core.framework.tensor_pb2")
+    profiler_options_pb2 = _load("tensorflow.tsl.profiler.protobuf.profiler_options_pb2")
+    xplane_pb2 = _load("tensorflow.tsl.profiler.protobuf.xplane_pb2")

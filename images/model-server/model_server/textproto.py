@@ -76,8 +76,11 @@ _MESSAGES: dict[str, list[_Field]] = {
 }
 _SCALARS = {
     "bool": descriptor_pb2.FieldDescriptorProto.TYPE_BOOL,
+    "bytes": descriptor_pb2.FieldDescriptorProto.TYPE_BYTES,
     "string": descriptor_pb2.FieldDescriptorProto.TYPE_STRING,
+    "int32": descriptor_pb2.FieldDescriptorProto.TYPE_INT32,
     "int64": descriptor_pb2.FieldDescriptorProto.TYPE_INT64,
+    "uint64": descriptor_pb2.FieldDescriptorProto.TYPE_UINT64,
 }
 
 
@@ -92,7 +95,7 @@ def message_class(name: str) -> Any:
     for message_name, fields in _MESSAGES.items():
         message = file.message_type.add(name=message_name)
         for number, field_name, kind in fields:
-            _add_field(message, number, field_name, kind)
+            add_field(message, number, field_name, kind)
     try:
         pool.FindMessageTypeByName(f"tensorflow.serving.{name}")
     except KeyError:
@@ -100,7 +103,8 @@ def message_class(name: str) -> Any:
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"tensorflow.serving.{name}"))
 
 
-def _add_field(message: descriptor_pb2.DescriptorProto, number: int, name: str, kind: str) -> None:
+def add_field(message: descriptor_pb2.DescriptorProto, number: int, name: str, kind: str) -> None:
+    """Add a field; `kind` is a scalar's name or a message's full name, after "repeated " where there may be several."""
     repeated = kind.startswith("repeated ")
     kind = kind.removeprefix("repeated ")
     label = (
