@@ -23,20 +23,6 @@ X = {"x": [[2.0]]}
 HOUR = 3_600_000
 
 
-@pytest.fixture
-def started(models: Path, tmp_path: Path) -> Iterator[Any]:
-    servers = []
-
-    def start(*more: str, **environment: str) -> Server:
-        log = tmp_path / f"log{len(servers)}"
-        servers.append(Server(log, f"--model_base_path={models / 'half'}", *ONCE, *more, **environment))
-        return servers[-1].wait_ready()
-
-    yield start
-    for server in servers:
-        server.stop()
-
-
 @pytest.fixture(scope="module")
 def half(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     log = tmp_path_factory.mktemp("profiler") / "log"
@@ -59,10 +45,10 @@ def refusal(server: Server, method: str, request: Any, timeout: float = 30) -> t
 
 
 def running(server: Server, request: Any) -> Any:
-    """A Profile that TensorFlow has begun; the log has a line for each."""
-    before = server.output().count("profiling for")
+    """A Profile that has begun to run or to wait; the log has a line for each."""
+    before = server.output().count("] profiling")
     future = call(server, "Profile").future(request, timeout=120)
-    eventually(lambda: server.output().count("profiling for") > before or future.done())
+    eventually(lambda: server.output().count("] profiling") > before or future.done())
     assert not future.done(), future.exception()
     return future
 
@@ -148,6 +134,18 @@ def test_a_profile_whose_client_has_gone_makes_room_for_the_next(half: Server, t
     assert not (tmp_path / "logs").exists()
 
 
+def test_a_profile_that_begins_later_can_be_given_up(half: Server) -> None:
+    request = ProfileRequest(duration_ms=HOUR, emit_xspace=True, session_id="later")
+    request.opts.version = request.opts.host_tracer_level = 1
+    for hour in (1, 10**5, 10**7):  # the last one is past: it has more bits than TensorFlow reads
+        request.opts.start_timestamp_ns = min(time.time_ns() + hour * HOUR * 10**6, 2**64 - 1)
+        cancelled(half, running(half, request))
+    request.opts.start_timestamp_ns = time.time_ns() + 3 * 10**8
+    request.duration_ms = 1
+    call(half, "Profile")(request, timeout=30)
+    assert time.time_ns() > request.opts.start_timestamp_ns
+
+
 def test_a_folder_that_cannot_be_made_is_said(half: Server, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     request = ProfileRequest(duration_ms=1, repository_root=str(tmp_path / "file"), session_id="s", host_name="h")
@@ -219,23 +217,16 @@ def test_many_profiles_one_after_the_other_under_load(half: Server) -> None:
         assert all(client.result(timeout=30) > 0 for client in clients)
 
 
-def test_after_a_profile_the_server_ends_as_before(started) -> None:
-    server = started()
-    call(server, "Profile")(ProfileRequest(duration_ms=100, emit_xspace=True), timeout=60)
-    assert server.stop() == 0
-    assert "Drained" in server.output()
-
-
-def test_a_drain_ends_a_profile_with_what_was_seen(started) -> None:
-    server = started()
-    profile = running(server, ProfileRequest(duration_ms=HOUR, emit_xspace=True, session_id="drain"))
-    server.predict("default", X)
-    began = time.monotonic()
-    server.terminate()
-    assert not profile.result(timeout=30).empty_trace
-    assert server.process.wait(timeout=20) == 0
-    assert time.monotonic() - began < 15
-    assert "Drained" in server.output()
+def test_a_drain_ends_a_profile_with_what_was_seen(models: Path, tmp_path: Path) -> None:
+    with serving(tmp_path / "log", f"--model_base_path={models / 'half'}", *ONCE) as server:
+        profile = running(server, ProfileRequest(duration_ms=HOUR, emit_xspace=True, session_id="drain"))
+        server.predict("default", X)
+        began = time.monotonic()
+        server.terminate()
+        assert not profile.result(timeout=30).empty_trace
+        assert server.process.wait(timeout=20) == 0
+        assert time.monotonic() - began < 15
+        assert "Drained" in server.output()
 
 
 def test_a_profile_outlives_a_reload_and_the_unloading_of_a_model(models: Path, tmp_path: Path) -> None:
@@ -253,12 +244,14 @@ def test_a_profile_outlives_a_reload_and_the_unloading_of_a_model(models: Path, 
         assert server.stop() == 0
 
 
-def test_without_the_flag_there_is_no_such_service(started) -> None:
-    server = started("--enable_profiler=false")
-    assert refusal(server, "Profile", ProfileRequest()) == (grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
-    stub = reflection_pb2_grpc.ServerReflectionStub(server.channel)
-    [listed] = stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]), timeout=30)
-    assert "tensorflow.ProfilerService" not in [service.name for service in listed.list_services_response.service]
+def test_without_the_flag_there_is_no_such_service(models: Path, tmp_path: Path) -> None:
+    arguments = (f"--model_base_path={models / 'half'}", "--enable_profiler=false", *ONCE)
+    with serving(tmp_path / "log", *arguments) as server:
+        assert refusal(server, "Profile", ProfileRequest()) == (grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
+        stub = reflection_pb2_grpc.ServerReflectionStub(server.channel)
+        asked = iter([reflection_pb2.ServerReflectionRequest(list_services="")])
+        [listed] = stub.ServerReflectionInfo(asked, timeout=30)
+        assert "tensorflow.ProfilerService" not in [entry.name for entry in listed.list_services_response.service]
 
 
 REFUSED = """

@@ -6,6 +6,7 @@ its time, with a Terminate of its session, when its client goes, and early, with
 
 import logging
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,8 @@ from model_server.profiler_session import NativeProfiler, Session
 #: Sessions that were terminated before they began and are remembered; the C++ server remembers all.
 _REMEMBERED = 1000
 _XSPACE_FIELD = 8
+#: TensorFlow reads the time as a signed number, so later ones are past.
+_MAX_TIMESTAMP = 2**63 - 1
 _log = logging.getLogger(__name__)
 
 
@@ -42,10 +45,17 @@ class Profiler:
         cannot be written, are INTERNAL as in the C++ server; a call that ended is CANCELLED.
         """
         native = self._loaded()
+        ended = self._begin(request.session_id)
         try:
+            if not context.add_callback(ended.set):
+                ended.set()
+            _wait_for_start(request.opts, ended)
             session = Session(native, request.opts.SerializeToString())
             try:
-                self._wait(request.session_id, request.duration_ms / 1000, context)
+                _log.info("profiling for %g s", request.duration_ms / 1000)
+                ended.wait(min(request.duration_ms / 1000, threading.TIMEOUT_MAX))
+                if not context.is_active():
+                    raise ServingError(Code.CANCELLED, "")
                 return _collected(session, request)
             finally:
                 session.close()
@@ -53,6 +63,9 @@ class Profiler:
             if error.code == Code.CANCELLED:
                 raise
             raise ServingError(Code.INTERNAL, error.message) from error
+        finally:
+            with self._lock:
+                self._running = None
 
     def terminate(self, request: Any, _context: Any) -> bytes:
         """End the profile of that session now, or as soon as it begins."""
@@ -91,22 +104,28 @@ class Profiler:
                     raise
             return self._native
 
-    def _wait(self, session_id: str, seconds: float, context: Any) -> None:
-        """Until the time is over, or the profile is terminated or stopped; CANCELLED if the call has ended."""
+    def _begin(self, session_id: str) -> threading.Event:
+        """Take the place of the one profile that may run; the event says that it is to end, perhaps already."""
         ended = threading.Event()
         with self._lock:
+            if self._running is not None:
+                raise ServingError(Code.INTERNAL, "Another profiling session active.")
             self._running = (session_id, ended)
             if self._stopped or session_id in self._terminated:
                 self._terminated.pop(session_id, None)
                 ended.set()
-        if not context.add_callback(ended.set):
-            ended.set()
-        _log.info("profiling for %g s", seconds)
-        ended.wait(min(seconds, threading.TIMEOUT_MAX))
-        with self._lock:
-            self._running = None
-        if not context.is_active():
-            raise ServingError(Code.CANCELLED, "")
+        return ended
+
+
+def _wait_for_start(options: Any, ended: threading.Event) -> None:
+    """Wait until `start_timestamp_ns` here, where the wait can end early. TensorFlow would sleep, and nobody could profile."""
+    start = options.start_timestamp_ns if options.version else 0
+    seconds = (start - time.time_ns()) / 1e9
+    if seconds <= 0 or start > _MAX_TIMESTAMP:
+        return
+    _log.info("profiling begins in %g s", seconds)
+    ended.wait(min(seconds, threading.TIMEOUT_MAX))
+    options.start_timestamp_ns = 0
 
 
 def _collected(session: Session, request: Any) -> bytes:
