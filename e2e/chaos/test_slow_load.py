@@ -9,7 +9,7 @@ from e2e.chaos.lane import NAME, RESOURCES, Lane
 from e2e.chaos.test_absent import endpoints, is_ready
 from tests.integration.world import Object, eventually
 
-SLOW = {"requests": RESOURCES["requests"], "limits": {"memory": "1Gi", "cpu": "60m"}}
+SLOW = {"requests": RESOURCES["requests"] | {"cpu": "10m"}, "limits": {"memory": "1Gi", "cpu": "30m"}}
 SECONDS = 300
 LEAST_SECONDS = 25
 """More than the liveness probe would have let it live, had it begun to ask at once; less is not slow."""
