@@ -24,8 +24,8 @@ import tensorflow as tf  # noqa: E402
 THREADS = (1, 2, 4, 8)
 
 
-def calls_per_second(call: Callable[[], Any], threads: int, seconds: float) -> float:
-    """Return how often `call` returns in a second when `threads` threads do nothing else."""
+def pace(call: Callable[[], Any], threads: int, seconds: float) -> tuple[float, float]:
+    """Return how often `call` returns in a second when `threads` threads do nothing else, and the CPU microseconds of one."""
     counts = [0] * threads
     end = time.monotonic() + seconds
 
@@ -35,12 +35,13 @@ def calls_per_second(call: Callable[[], Any], threads: int, seconds: float) -> f
             counts[position] += 1
 
     workers = [threading.Thread(target=work, args=(position,)) for position in range(threads)]
-    started = time.monotonic()
+    started, used = time.monotonic(), time.process_time()
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    return sum(counts) / (time.monotonic() - started)
+    calls = sum(counts)
+    return calls / (time.monotonic() - started), (time.process_time() - used) / max(calls, 1) * 1e6
 
 
 def as_function(folder: Path) -> Callable[[Any], Any]:
@@ -81,10 +82,11 @@ def main(folder: Path, seconds: float, inputs: dict[str, Path]) -> None:
         for way, kind in zip(ways, ("function", "session"), strict=True):
             way(array)
             for threads in THREADS:
-                rates[f"{kind} x {threads}"] = calls_per_second(partial(way, array), threads, seconds)
+                rates[f"{kind} x {threads}"] = pace(partial(way, array), threads, seconds)
         best = max(rates, key=rates.__getitem__)
-        alone = max(rate for key, rate in rates.items() if key.endswith(" x 1"))
-        found = {"name": name, "calls_per_second": rates[best], "best": best, "one_caller": alone}
+        alone = max(rate for key, (rate, _) in rates.items() if key.endswith(" x 1"))
+        rate, cpu = rates[best]
+        found = {"name": name, "calls_per_second": rate, "cpu_micros": cpu, "best": best, "one_caller": alone}
         print(json.dumps(found), flush=True)
     sys.stdin.read()  # until whoever measures has looked at the memory
 

@@ -40,13 +40,18 @@ class Report:
     processes: list[Process] = field(default_factory=list)
     limits: dict[str, InProcess] = field(default_factory=dict)
 
-    def rate(self, model: str, subject: str, protocol: str, batch: int) -> float | None:
-        """Return the requests/s of many clients, None if that was not measured."""
+    def load(self, model: str, subject: str, protocol: str, batch: int) -> Load | None:
+        """Return what many clients saw, None if that was not measured."""
         wanted = (model, subject, protocol, batch, MANY)
         for row in self.rows:
             if (row.model, row.subject, row.protocol, row.batch, row.clients) == wanted:
-                return row.load.rate
+                return row.load
         return None
+
+    def rate(self, model: str, subject: str, protocol: str, batch: int) -> float | None:
+        """Return the requests/s of many clients, None if that was not measured."""
+        found = self.load(model, subject, protocol, batch)
+        return None if found is None else found.rate
 
 
 @dataclass(frozen=True)
@@ -87,10 +92,13 @@ def _of_model(report: Report, model: str) -> list[Bar]:
         if mine is not None:
             share = mine / limit.calls[BATCH]
             found.append(Bar(f"{model}: grpc, batch 32, examples/s by the limit's", share, LIMIT_SHARE, "x"))
-        mine = report.rate(model, "server batching", "grpc", ONE_EXAMPLE)
-        if mine is not None:
-            share = mine / limit.calls[ONE_EXAMPLE]
+        joined = report.load(model, "server batching", "grpc", ONE_EXAMPLE)
+        if joined is not None:
+            share = joined.rate / limit.calls[ONE_EXAMPLE]
             found.append(Bar(f"{model}: grpc, batch 1, batching, requests/s by the limit's calls/s", share, 1.0, "x"))
+            share = joined.cpu_micros / limit.cpu_micros[ONE_EXAMPLE]
+            name = f"{model}: grpc, batch 1, batching, CPU of a request by that of the limit's call"
+            found.append(Bar(name, share, 1.0, "x", at_least=False))
     for process in report.processes:
         if process.model != model or process.subject == "flask":
             continue
@@ -121,7 +129,10 @@ def table(report: Report) -> str:
     for model, limit in report.limits.items():
         for batch, calls in limit.calls.items():
             best = f"{limit.best[batch]} threads; one caller alone {limit.one_caller[batch]:.0f} calls/s"
-            lines.append(f"{model:11}{'in process':17}{'':6}{batch:5}{'':8}{calls:9.0f}{calls * batch:11.0f}   {best}")
+            lines.append(
+                f"{model:11}{'in process':17}{'':6}{batch:5}{'':8}{calls:9.0f}{calls * batch:11.0f}{'':18}"
+                f"{limit.cpu_micros[batch]:11.0f}   {best}"
+            )
     lines.append(f"\n{'model':11}{'subject':17}{'first answer s':>15}{'RSS MiB':>9}{'idle CPU %':>11}")
     for process in report.processes:
         idle = "" if process.idle_percent is None else f"{process.idle_percent:.1f}"

@@ -76,9 +76,19 @@ def flask(models: Path, name: str, question: bytes) -> Iterator[Subject]:
 
 @dataclass(frozen=True)
 class InProcess:
-    """The limit, by batch size: calls in a second, how they were made, what one caller alone reaches; and the process."""
+    """The limit by batch size, and the process.
+
+    Attributes:
+        calls: in a second.
+        cpu_micros: of a call.
+        best: how they were made.
+        one_caller: calls in a second of one thread.
+        first_answer_seconds: from the start of the process to its first answer.
+        memory_mib: of the process, after all calls.
+    """
 
     calls: dict[int, float]
+    cpu_micros: dict[int, float]
     best: dict[int, str]
     one_caller: dict[int, float]
     first_answer_seconds: float
@@ -99,12 +109,13 @@ def in_process(models: Path, name: str, inputs: dict[int, Path], seconds: float)
         if not line:
             raise RuntimeError("TensorFlow could not be called in process")
         first = time.monotonic() - started
-        calls, best, alone = {}, {}, {}
+        calls, cpu, best, alone = {}, {}, {}, {}
         for batch in inputs:
             found = json.loads(process.stdout.readline())
-            calls[batch], best[batch], alone[batch] = found["calls_per_second"], found["best"], found["one_caller"]
+            calls[batch], cpu[batch] = found["calls_per_second"], found["cpu_micros"]
+            best[batch], alone[batch] = found["best"], found["one_caller"]
         memory = memory_mib(process.pid, "VmRSS")
-    return InProcess(calls, best, alone, first, memory)
+    return InProcess(calls, cpu, best, alone, first, memory)
 
 
 @contextlib.contextmanager

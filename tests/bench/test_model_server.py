@@ -18,7 +18,9 @@ def load(rate: float, **failed: int) -> Load:
     return Load(int(rate * 2), dict(failed), 2.0, 1.0, 2.0, 3.0, 0.1, 0.5, 100)
 
 
-def report(server: float = 3000, flask: float = 10, joined: float = 5000, batch: float = 1500) -> Report:
+def report(
+    server: float = 3000, flask: float = 10, joined: float = 5000, batch: float = 1500, cpu: float = 300
+) -> Report:
     rows = [
         Row("digits", "server", "grpc", 1, 32, load(server)),
         Row("digits", "server", "grpc", 32, 32, load(batch)),
@@ -28,7 +30,12 @@ def report(server: float = 3000, flask: float = 10, joined: float = 5000, batch:
     ]
     processes = [Process("digits", "server", 2.0, 400, 0.2), Process("digits", "flask", 9.0, 600)]
     limit = InProcess(
-        {1: 4000.0, 32: 2000.0}, {1: "session x 2", 32: "session x 1"}, {1: 2000.0, 32: 2000.0}, 8.0, 590.0
+        {1: 4000.0, 32: 2000.0},
+        {1: cpu, 32: 900.0},
+        {1: "session x 2", 32: "session x 1"},
+        {1: 2000.0, 32: 2000.0},
+        8.0,
+        590.0,
     )
     return Report(rows, processes, {"digits": limit})
 
@@ -39,7 +46,7 @@ def missed(found: Report) -> list[str]:
 
 def test_all_bars_are_kept() -> None:
     assert missed(report()) == []
-    assert len(bars(report())) == 7
+    assert len(bars(report())) == 8
 
 
 @pytest.mark.parametrize(
@@ -49,6 +56,7 @@ def test_all_bars_are_kept() -> None:
         ({"flask": 13.0}, "rest, batch 1"),
         ({"joined": 3999.0}, "batching"),
         ({"batch": 1299.0}, "batch 32"),
+        ({"cpu": 49.0}, "CPU of a request"),
     ],
 )
 def test_each_speed_has_a_bar(change: dict[str, float], word: str) -> None:
