@@ -1,10 +1,11 @@
 """The JSON forms of Predict: row (`instances` → `predictions`) and columnar (`inputs` → `outputs`)."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from model_server import dtypes, json_tensors, json_text
+from model_server import dtypes, json_tensors, json_text, quick_json
 from model_server.errors import ServingError, invalid_argument
 from model_server.tensors import HostTensor
 
@@ -24,7 +25,26 @@ class PredictBody:
 
 def parse_predict(body: bytes, inputs_of: _InputsOf) -> PredictBody:
     """Parse a request body. `inputs_of` gives the inputs of a signature, or raises ServingError."""
-    document = json_text.parse(body)
+    document = quick_json.parse(body)
+    if document is not None:
+        with suppress(ServingError):
+            return _predict_body(document, inputs_of)
+    return _predict_body(json_text.parse(body), inputs_of)
+
+
+def predict_text(outputs: Mapping[str, HostTensor], *, row_format: bool) -> str:
+    """The response body."""
+    if not outputs:
+        raise invalid_argument("Cannot convert empty tensor map to JSON")
+    return _rows_text(outputs) if row_format else _columns_text(outputs)
+
+
+def error_text(message: str) -> str:
+    """The body of a failed request."""
+    return f'{{{json_text.indented(1)}"error": {json_text.quoted(message)}{json_text.indented(0)}}}'
+
+
+def _predict_body(document: dict[str, Any], inputs_of: _InputsOf) -> PredictBody:
     signature_name = document.get("signature_name", "")
     if not isinstance(signature_name, str):
         raise format_error(document, "not formatted correctly. 'signature_name' key must be a string value.")
@@ -45,18 +65,6 @@ def parse_predict(body: bytes, inputs_of: _InputsOf) -> PredictBody:
     if "inputs" in document:
         return PredictBody(signature_name, row_format=False, tensors=_from_columns(document["inputs"], inputs))
     raise invalid_argument("Missing 'inputs' or 'instances' key")
-
-
-def predict_text(outputs: Mapping[str, HostTensor], *, row_format: bool) -> str:
-    """The response body."""
-    if not outputs:
-        raise invalid_argument("Cannot convert empty tensor map to JSON")
-    return _rows_text(outputs) if row_format else _columns_text(outputs)
-
-
-def error_text(message: str) -> str:
-    """The body of a failed request."""
-    return f'{{{json_text.indented(1)}"error": {json_text.quoted(message)}{json_text.indented(0)}}}'
 
 
 def _from_rows(rows: list[Any], inputs: _Inputs) -> dict[str, HostTensor]:
