@@ -21,9 +21,10 @@ SIZES = (1, 32)
 
 @dataclass(frozen=True)
 class Settings:
-    """What to measure, and for how many seconds each time."""
+    """What to measure, with which further flags of the model server, and for how many seconds each time."""
 
     models: tuple[str, ...]
+    flags: tuple[str, ...]
     clients: tuple[int, ...]
     seconds: float
     limit_seconds: float
@@ -52,11 +53,11 @@ class Benchmark:
         first = requests[1].document.read_bytes()
         quick, folder = self._settings.quick, self._folder
         _say(f"{model}: the model server")
-        with subjects.model_server(folder, model, first) as subject:
+        with subjects.model_server(folder, model, first, *self._settings.flags) as subject:
             self._measure(model, "server", subject, requests, [("grpc", SIZES), ("rest", (1,) if quick else SIZES)])
         _say(f"{model}: the model server, batching")
-        flags = ["--enable_batching=true", f"--batching_parameters_file={folder / 'batching.pbtxt'}"]
-        with subjects.model_server(folder, model, first, *flags) as subject:
+        batching = ("--enable_batching=true", f"--batching_parameters_file={folder / 'batching.pbtxt'}")
+        with subjects.model_server(folder, model, first, *self._settings.flags, *batching) as subject:
             self._measure(model, "server batching", subject, requests, [("grpc", (1,))])
         _say(f"{model}: Flask")
         with subjects.flask(folder, model, first) as subject:
@@ -96,6 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     models = options.models or (("digits",) if options.quick else tuple(payloads.INPUTS))
     settings = Settings(
         models=models,
+        flags=tuple(options.flag),
         clients=(32,) if options.quick else (1, 32),
         seconds=options.seconds or (3 if options.quick else 5),
         limit_seconds=0.5 if options.quick else 2,
@@ -127,6 +129,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--quick", action="store_true", help="one model, 32 clients: about a minute")
     add("--models", nargs="+", choices=tuple(payloads.INPUTS), help="which models (all; with --quick digits)")
     add("--seconds", type=float, help="how long to ask each question (5; with --quick 3)")
+    add(
+        "--flag",
+        action="append",
+        default=[],
+        metavar="--NAME=VALUE",
+        help="a flag for the model server; may be repeated",
+    )
     add("--check", action="store_true", help="exit with 1 if a bar is missed")
     add("--json", type=Path, metavar="FILE", help="write the report there")
     return parser
