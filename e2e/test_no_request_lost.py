@@ -118,7 +118,7 @@ def autoscaler(model: Model) -> None:
     kubectl.run("scale", KIND, NAME, f"--replicas={2 * fewest}")
     load_watch.settled(kubectl, lambda: len(ready_pods(kubectl)) == 2 * fewest, "twice as many pods", 240)
     model.apply()
-    wait.until(kubectl, "horizontalpodautoscaler", NAME, lambda found: bool(found["spec"]))
+    kubectl.run("wait", "--for=create", f"horizontalpodautoscaler/{NAME}", "--timeout=60s")
     # Its usual patience is five minutes.
     kubectl.patch("hpa", NAME, {"spec": {"behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}}})
     load_watch.settled(kubectl, lambda: len(ready_pods(kubectl)) == fewest, "the autoscaler to act", 240)
@@ -177,7 +177,7 @@ def test_no_call_fails(
     assert load_run.lost(reports) == {}
     assert all(set(load_run.values(report)) <= ANSWERS for report in reports.values())
     # These may end with the pods that they began with; every other scenario has to replace pods.
-    assert uids(pods(namespace, NAME)) != first or set(scenarios) <= {rollback, supersede, scale_down}
+    assert uids(pods(namespace, NAME)) != first or set(scenarios) <= {rollback, supersede, scale_down, autoscaler}
 
 
 @pytest.mark.parametrize("server", ["ignores SIGTERM", "handles SIGTERM"])
