@@ -7,7 +7,7 @@ import selectors
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -128,6 +128,9 @@ def _chunks(process: "subprocess.Popen[bytes]", deadline: float) -> Iterator[str
             if selector.select(left):
                 data = os.read(process.stdout.fileno(), 1 << 16)
                 if not data:
+                    # The output ends a moment before the process does, and how that ended is asked next.
+                    with suppress(subprocess.TimeoutExpired):
+                        process.wait(left)
                     return
                 yield data.decode(errors="replace")
 
