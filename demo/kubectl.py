@@ -7,7 +7,7 @@ import selectors
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from demo.errors import DemoError
 
 Manifest = dict[str, Any]
+RENEW_SECONDS = 20.0
 _FORWARDED = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+) -> (\d+)")
 
 
@@ -93,14 +94,23 @@ class Kubectl:
         return self.run("patch", kind, name, "--type=merge", f"--patch={json.dumps(change)}", *extra)
 
     @contextmanager
-    def watch(self, kind: str, name: str, seconds: float) -> Iterator[Iterator[Manifest]]:
-        """Yield the object as it is and then at each change, until `seconds` have gone by."""
-        arguments = self.argv("get", kind, name, "--watch", "--output=json")
-        with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-            try:
-                yield _documents(process, time.monotonic() + seconds)
-            finally:
-                process.kill()
+    def watch(self, kind: str, name: str, seconds: float, renew: float = RENEW_SECONDS) -> Iterator[Iterator[Manifest]]:
+        """Yield the object as it is and then at each change, until `seconds` have gone by.
+
+        A watch can fall silent for good, so it is begun anew every `renew` seconds: then the object comes as it is once more.
+        """
+        with ExitStack() as stack:
+            yield self._states(stack, self.argv("get", kind, name, "--watch", "--output=json"), seconds, renew)
+
+    def _states(self, stack: ExitStack, arguments: Sequence[str], seconds: float, renew: float) -> Iterator[Manifest]:
+        deadline = time.monotonic() + seconds
+        while (now := time.monotonic()) < deadline:
+            process = stack.enter_context(subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE))
+            stack.callback(process.kill)
+            yield from _documents(process, min(now + renew, deadline))
+            if process.poll() is not None:
+                return  # it ended by itself: nothing is watched any more
+            stack.pop_all().close()
 
     @contextmanager
     def port_forward(self, target: str, ports: Sequence[int], seconds: float = 30) -> Iterator[dict[int, int]]:

@@ -79,7 +79,8 @@ def capacity(kubectl: Kubectl, model: str, seconds: float = 600) -> Iterator[Cap
     stop = threading.Event()
 
     def follow() -> None:
-        with kubectl.watch("endpointslice", found["metadata"]["name"], seconds) as states:
+        # One watch for all of it: between two of them a change could be missed.
+        with kubectl.watch("endpointslice", found["metadata"]["name"], seconds, renew=seconds) as states:
             for state in states:
                 watched.take(state)
                 if stop.is_set():

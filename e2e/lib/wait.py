@@ -1,33 +1,23 @@
 """Waiting for the cluster by watching it: a deadline, a condition, and a message that says what was there instead."""
 
 import json
-import time
-import warnings
 from collections.abc import Callable
 
 from demo.kubectl import Kubectl, KubectlError, Manifest
 from demo.platform import OPERATOR_NAMESPACE, OPERATOR_SELECTOR
 from e2e.lib.resources import KIND, current, pods, uids
 
-ROUND_SECONDS = 20.0
 Predicate = Callable[[Manifest], bool]
 
 
 def until(kubectl: Kubectl, kind: str, name: str, holds: Predicate, seconds: float = 120) -> Manifest:
-    """Return the object as soon as `holds` is true of it; fail with its last state after `seconds`.
-
-    A watch can fall silent, which is not what is asked about, so it is begun again now and then; that is warned of.
-    """
+    """Return the object as soon as `holds` is true of it; fail with its last state after `seconds`."""
     last: Manifest = {}
-    deadline = time.monotonic() + seconds
-    while (left := deadline - time.monotonic()) > 0:
-        with kubectl.watch(kind, name, min(left, ROUND_SECONDS)) as states:
-            for position, state in enumerate(states):
-                if holds(state):
-                    if last and position == 0:
-                        warnings.warn(f"{kind} {name}: only a new watch told what was waited for", stacklevel=2)
-                    return state
-                last = state
+    with kubectl.watch(kind, name, seconds) as states:
+        for state in states:
+            last = state
+            if holds(state):
+                return state
     raise AssertionError(
         f"{kind} {name}: not what was waited for within {seconds:.0f} s\n"
         f"status: {json.dumps(last.get('status', {}), indent=1)}\n{scene(kubectl)}"

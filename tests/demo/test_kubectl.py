@@ -72,6 +72,14 @@ def test_a_watch_that_is_left_early_leaves_no_process(kubectl: Kubectl) -> None:
     assert not Path("/proc", pid).exists()
 
 
+def test_a_watch_is_begun_anew_now_and_then(kubectl: Kubectl) -> None:
+    with kubectl.watch("thing", "watched", 60, renew=0.3) as states:
+        first = [next(states)["n"] for _ in range(3)]
+        pid = Path(f"{kubectl.program}.pid").read_text().strip()
+        assert [*first, *(next(states)["n"] for _ in range(2))] == [1, 2, 3, 1, 2]
+        assert not Path("/proc", pid).exists()
+
+
 def test_a_watch_that_breaks_says_why(kubectl: Kubectl) -> None:
     with kubectl.watch("thing", "broken", 10) as states:
         assert next(states) == {"n": 1}
