@@ -94,8 +94,12 @@ def events(old: Manifest, new: Manifest) -> tuple[Event, ...]:
 
 
 def urgent(old: Manifest, new: Manifest) -> bool:
-    """Tell whether a change of status must be written at once; counts and phases of pods may wait and be merged."""
-    return _headlines(old) != _headlines(new)
+    """Tell whether a change of status must be written at once.
+
+    Counts, phases of pods, and the end of a pod's trouble may wait and be merged: as failed pods go one by one, each
+    would otherwise cost a write.
+    """
+    return _headlines(old) != _headlines(new) or not _troubles(new) <= _troubles(old)
 
 
 def calls_for_action(old: Manifest, new: Manifest) -> bool:
@@ -187,9 +191,10 @@ def _headlines(status: Manifest) -> tuple[object, ...]:
         status.get("endpoints"),
         [(item.get("status"), item.get("reason")) for item in loose.items(status.get("conditions"))],
         [(item.get("revision"), item.get("verdict")) for item in loose.items(status.get("history"))],
-        sorted(
-            (str(item.get("name")), str(item.get("reason")))
-            for item in loose.items(status.get("pods"))
-            if item.get("reason")
-        ),
     )
+
+
+def _troubles(status: Manifest) -> set[tuple[str, str]]:
+    """Return the pods that have a reason not to be Ready, with it."""
+    pods = loose.items(status.get("pods"))
+    return {(str(item.get("name")), str(item.get("reason"))) for item in pods if item.get("reason")}

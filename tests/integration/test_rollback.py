@@ -84,6 +84,7 @@ def test_rolled_back_in_few_writes_the_verdict_first(world: World, start: StartO
     asked_for_bad(world, "digits", replicas=2)
     template = world.get("ControllerRevision", "digits-1")["data"]["template"]
     before = len(requests(world.plane, operator.user))
+    version = world.get("ModelDeployment", "digits")["metadata"]["resourceVersion"]
     fail(world, "digits")
     is_back(world, "digits")
     assert (
@@ -93,6 +94,14 @@ def test_rolled_back_in_few_writes_the_verdict_first(world: World, start: StartO
     world.play("digits")
     eventually(lambda: world.condition("digits", "Progressing").get("reason") == "RolledBack", "revision 1 is complete")
     done = [found for found in requests(world.plane, operator.user)[before:] if found[1] != "events"]
+    told = [
+        {item["type"]: item["reason"] for item in status["conditions"]} for status in world.statuses("digits", version)
+    ]
+    assert [(item["Ready"], item["Progressing"], item["RolledBack"]) for item in told] == [
+        ("FetchFailed", "FetchFailed", "NotRolledBack"),
+        ("FetchFailed", "RollingBack", "FetchFailed"),
+        ("FetchFailed", "RolledBack", "FetchFailed"),
+    ]
     assert done == [
         ("patch", "modeldeployments/status"),  # it has failed
         ("patch", "deployments"),

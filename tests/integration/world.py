@@ -161,6 +161,21 @@ class World:
         found: list[Object] = [item for item in self.status(name).get("conditions", []) if item["type"] == kind]
         return found[0] if found else {}
 
+    def statuses(self, name: str, since: str) -> list[Object]:
+        """Return every status that was written after resource version `since`, in order, each once."""
+        last = self.get("ModelDeployment", name)["metadata"]["resourceVersion"]
+        found: list[Object] = []
+        if since == last:
+            return found
+        for event in self.api.watch(self.path("ModelDeployment"), since, seconds=10):
+            body = event["object"]
+            if body["metadata"].get("name") == name:
+                status = body.get("status") or {}
+                found += [status] if not found or status != found[-1] else []
+                if body["metadata"]["resourceVersion"] == last:
+                    return found
+        raise AssertionError(f"the watch ended before version {last} of {name}")
+
     def is_ready(self, name: str) -> bool:
         """Tell whether Ready is True for the present generation, as `kubectl wait` sees it."""
         body = self.get("ModelDeployment", name)

@@ -469,6 +469,16 @@ def test_what_may_wait_and_what_may_not() -> None:
     assert status.urgent(third, world.say())
 
 
+def test_failed_pods_that_go_may_wait_and_new_trouble_may_not() -> None:
+    one, two = (in_trouble(Reason.FETCH_FAILED, name=name, revision=2) for name in ("one", "two"))
+    both, first, none = (with_pods(rolling(), *pods).say() for pods in ((one, two), (one,), ()))
+    without = none | {"conditions": both["conditions"], "history": both["history"]}
+    assert not status.urgent(both, first)
+    assert not status.urgent(both, without)
+    assert status.urgent(first, both)
+    assert status.urgent(without, both)
+
+
 def test_counts_alone_may_wait() -> None:
     told = served(Model()).say()
     other = json.loads(json.dumps(told)) | {"readyReplicas": 7}
