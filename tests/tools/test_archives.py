@@ -297,6 +297,43 @@ def test_a_zip_whose_content_was_changed(tmp_path: Path) -> None:
     assert refusal.reason == Reason.UNSUPPORTED_ARCHIVE
 
 
+def two_directories(files: int, *, record_first: bool) -> bytes:
+    """Return a zip that has a list of `files` names in its zip64 record, and an empty one in the record of old."""
+    plain = zipped({f"f{number}": b"" for number in range(files)})
+    *_, count, size, offset, _ = struct.unpack_from("<4s4H2LH", plain, plain.rindex(b"PK\x05\x06"))
+    listed = plain[: offset + size]
+    record = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, count, count, size, offset)
+    innocent = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, 0, 0, 0, len(listed))
+    records = record + innocent if record_first else innocent + record
+    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, len(listed), 1)
+    old = 0xFFFFFFFF if record_first else 0
+    return listed + records + locator + struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 0, 0, old, old, 0)
+
+
+@pytest.mark.parametrize("record_first", [True, False])
+def test_a_zip_with_two_directories_is_measured_by_the_one_that_would_be_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, record_first: bool
+) -> None:
+    content = two_directories(101, record_first=record_first)
+    monkeypatch.setattr(zipfile, "ZipFile", None)
+    refusal = attempt(content, tmp_path)
+    assert refusal is not None
+    assert refusal.reason in {Reason.TOO_LARGE, Reason.UNSUPPORTED_ARCHIVE}
+
+
+def test_a_zip_directory_of_few_but_long_records_is_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for number in range(4):
+            info = zipfile.ZipInfo(f"f{number}")
+            info.comment = bytes(0xFFFF)
+            archive.writestr(info, b"")
+    monkeypatch.setattr(zipfile, "ZipFile", None)
+    refusal = attempt(out.getvalue(), tmp_path)
+    assert refusal is not None
+    assert refusal.reason == Reason.TOO_LARGE
+
+
 def test_a_zip_with_the_large_form_of_its_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 1)
     content = bytearray(zipped(model()))

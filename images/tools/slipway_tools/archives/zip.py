@@ -19,8 +19,9 @@ _END64 = struct.Struct("<4sQ2H2L4Q")
 _CENTRAL = struct.Struct("<4s6H3L5H2L")
 _LOCAL_HEADER_BYTES = 30
 _MAX_COMMENT_BYTES = 0xFFFF
+# Of the central directory for each entry: a name (names.py allows 1024 bytes of path), extra fields, a word of comment.
+_MAX_ENTRY_BYTES = 2048
 _ENCRYPTED = 0x1
-_FULL16, _FULL32 = 0xFFFF, 0xFFFFFFFF
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 
 
@@ -81,6 +82,11 @@ def _refuse_overlaps(entries: list[zipfile.ZipInfo], directory: int) -> None:
 def _measure(stream: BinaryIO, limits: Limits) -> None:
     """Walk the central directory record by record and refuse more entries than the limit allows."""
     position, end = _directory(stream)
+    if end - position > limits.max_files * _MAX_ENTRY_BYTES:
+        raise ModelError(
+            Reason.TOO_LARGE,
+            f"spec.model.uri: the archive's list of files is larger than {limits.max_files} files need; publish it again",
+        )
     count = 0
     while position < end:
         stream.seek(position)
@@ -106,17 +112,20 @@ def _directory(stream: BinaryIO) -> tuple[int, int]:
     at = tail.rfind(b"PK\x05\x06")
     if at < 0 or at + _END.size > len(tail):
         raise _unsupported("ends early: the upload or the download was cut off")
-    _, disk, first_disk, _, count, size, offset, _ = _END.unpack_from(tail, at)
+    _, disk, first_disk, _, _, size, _, _ = _END.unpack_from(tail, at)
     end = tail_start + at
     if disk != first_disk:
         raise _unsupported("is split over several files")
-    if _FULL16 in {count, disk} or _FULL32 in {size, offset}:
-        stream.seek(max(0, end - _END64_LOCATOR.size))
-        signature, _, end64, _ = _END64_LOCATOR.unpack(stream.read(_END64_LOCATOR.size))
-        if signature == b"PK\x06\x07":
-            stream.seek(end64)
-            fields = _END64.unpack(stream.read(_END64.size))
-            end, size = end64, fields[8]
+    locator = max(0, end - _END64_LOCATOR.size)
+    stream.seek(locator)
+    signature, _, end64, _ = _END64_LOCATOR.unpack(stream.read(_END64_LOCATOR.size))
+    if signature == b"PK\x06\x07":
+        # zipfile believes this record whatever the other one says, and looks for it in one of two places.
+        stream.seek(end64)
+        fields = _END64.unpack(stream.read(_END64.size))
+        if end64 + _END64.size != locator or fields[0] != b"PK\x06\x06":
+            raise _unsupported("is damaged (zip64 record)")
+        end, size = end64, fields[8]
     if size > end:
         raise _unsupported("is damaged (central directory)")
     return end - size, end
