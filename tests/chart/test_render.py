@@ -148,7 +148,13 @@ def test_monitoring(render: Render) -> None:
     models = found.one("PodMonitor")["spec"]
     assert models["selector"]["matchLabels"]["app.kubernetes.io/component"] == "model-server"
     assert models["namespaceSelector"] == {"any": True}
-    assert models["podMetricsEndpoints"][0]["path"] == "/monitoring/prometheus/metrics"
+    server, pilot = models["podMetricsEndpoints"]
+    assert (server["port"], server["path"]) == ("http", "/monitoring/prometheus/metrics")
+    assert (pilot["port"], pilot["path"]) == ("pilot", "/metrics")
+    assert [rule["targetLabel"] for rule in server["relabelings"]] == ["model_deployment", "revision"]
+    assert [rule["targetLabel"] for rule in pilot["relabelings"]] == ["model_deployment"]  # it has the revision itself
+    common = ("interval", "scrapeTimeout", "metricRelabelings")
+    assert [pilot[key] for key in common] == [server[key] for key in common]
     limited = render("monitoring", "watch.namespaces={team-a}").one("PodMonitor")["spec"]
     assert limited["namespaceSelector"] == {"matchNames": ["team-a"]}
 

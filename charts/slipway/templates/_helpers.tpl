@@ -97,3 +97,20 @@ patch, and needs create as well where there is nothing yet.
   resources: [events]
   verbs: [create, patch]
 {{- end }}
+
+{{/* What both endpoints of a model's pod have in common; ends in the list of relabelings. */}}
+{{- define "slipway.modelScrape" -}}
+{{- with .Values.podMonitor.interval }}
+interval: {{ . }}
+{{- end }}
+{{- with .Values.podMonitor.scrapeTimeout }}
+scrapeTimeout: {{ . }}
+{{- end }}
+{{- with .Values.podMonitor.metricRelabelings }}
+metricRelabelings:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+relabelings:
+  - sourceLabels: [__meta_kubernetes_pod_label_serving_slipway_dev_name]
+    targetLabel: model_deployment
+{{- end }}
