@@ -14,6 +14,7 @@ import pytest
 from slipway_tools.errors import ModelError, Reason
 from slipway_tools.limits import Limits
 from slipway_tools.sources.addresses import is_permitted
+from slipway_tools.sources.connection import DEFAULT_PORTS
 from slipway_tools.sources.http import Downloader, Policy
 from slipway_tools.uri import parse
 from tests.tools.conftest import Run
@@ -98,6 +99,32 @@ def test_a_date_counts_when_it_is_older_than_the_answer(
     site.answers["/m"] = answer
     assert download(site.url + "/m") == CONTENT
     assert ranges(site) == [None, second]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Date", "Sun, 22 Nov 2026 12:00:00 -0000"),
+        ("Last-Modified", "Sun, 22 Nov 2020 12:00:00 -0000"),
+        ("Last-Modified", "yesterday"),
+        ("Retry-After", "Sun, 22 Nov 0001 12:00:00 +2359"),
+        ("Retry-After", "9" * 5000),
+    ],
+)
+def test_dates_that_cannot_be_compared(site: Site, download: Download, name: str, value: str) -> None:
+    left = [503, 200]
+    download.total_seconds = 600
+
+    def answer(handler: Handler) -> None:
+        handler.send_response_only(left.pop(0))
+        for header, text in {"Date": http_date(0), "Last-Modified": http_date(60), name: value}.items():
+            handler.send_header(header, text)
+        handler.send_header("Content-Length", str(len(CONTENT)))
+        handler.end_headers()
+        handler.wfile.write(CONTENT)
+
+    site.answers["/m"] = answer
+    assert download(site.url + "/m") == CONTENT
 
 
 def test_a_file_that_changed_meanwhile_is_never_joined(site: Site, download: Download) -> None:
@@ -304,6 +331,8 @@ def test_redirects_in_a_circle(site: Site, download: Download) -> None:
         ("http://[::ffff:169.254.169.254]/m", Reason.SOURCE_FORBIDDEN),
         ("http://0.0.0.0/m", Reason.SOURCE_FORBIDDEN),
         ("http://user:hunter2@127.0.0.1/m", Reason.SOURCE_FORBIDDEN),
+        ("http://[fe80::1", Reason.SOURCE_FORBIDDEN),
+        ("http://models..example/m", Reason.SOURCE_FORBIDDEN),
         ("", Reason.SOURCE_UNREACHABLE),
     ],
 )
@@ -318,7 +347,7 @@ def test_redirects_that_lead_astray(site: Site, download: Download, location: st
     [
         "127.0.0.1", "127.9.9.9", "::1", "0.0.0.0", "::", "169.254.169.254", "fe80::1", "fe80::1%eth0", "224.0.0.1",
         "255.255.255.255", "240.0.0.1", "ff02::1", "::ffff:127.0.0.1", "::ffff:169.254.169.254", "::127.0.0.1",
-        "64:ff9b::a9fe:a9fe", "2002:7f00:1::", "fd00:ec2::254", "100.100.100.200", "168.63.129.16",
+        "64:ff9b::a9fe:a9fe", "2002:7f00:1::", "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254", "100.100.100.200", "168.63.129.16",
     ],
 )  # fmt: skip
 def test_addresses_that_are_refused(address: str) -> None:
@@ -408,6 +437,10 @@ def test_tls(
         if words is None:
             assert download(f"{uri}/m") == CONTENT
             assert download.refused(f"{uri}/down").reason == Reason.UNSUPPORTED_SCHEME
+            # As every client does: a signature over the host, in an address that somebody signed, is one without port.
+            monkeypatch.setitem(DEFAULT_PORTS, "https", server.server_port)
+            assert download(f"https://{host}/m") == CONTENT
+            assert site.requests[-1][1]["Host"] == host
         else:
             refusal = download.refused(f"{uri}/m")
             assert refusal.reason == Reason.SOURCE_UNREACHABLE
@@ -442,6 +475,8 @@ def test_plain_http_where_tls_was_asked_for(site: Site, download: Download) -> N
         ("pvc://claim/../other", "SourceForbidden"),
         ("pvc:///digits", "SourceForbidden"),
         ("http://[::1", "SourceForbidden"),
+        ("http://models..example/m.tar", "SourceForbidden"),
+        (f"http://{'m' * 64}.example/m.tar", "SourceForbidden"),
     ],
 )
 def test_addresses_that_are_none(fetch: Run, uri: str, reason: str) -> None:

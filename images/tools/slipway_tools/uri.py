@@ -60,7 +60,20 @@ def parse(text: str, *, field: str = "spec.model.uri") -> Uri:
     host = split.hostname or ""
     if not host or any(char <= " " or char == "\x7f" for char in text):
         raise ModelError(Reason.SOURCE_FORBIDDEN, f"{field}: the URI has no host or has blanks in it; correct it")
+    if split.scheme != "pvc" and not _is_host(host):
+        raise ModelError(
+            Reason.SOURCE_FORBIDDEN, f"{field}: the host of the URI is not a name or an address; correct it"
+        )
     uri = Uri(split.scheme, host, port, split.path, split.query)
     if ".." in unquote(split.path).split("/"):
         raise ModelError(Reason.SOURCE_FORBIDDEN, f"{field}: {shown(uri.shown)} has '..' in its path; write it out")
     return uri
+
+
+def _is_host(host: str) -> bool:
+    """Tell whether a resolver can be asked for it: no part is empty, or longer than 63 characters."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return True

@@ -14,9 +14,10 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Resolver = Callable[[str, int], Sequence[str]]
 
-# Metadata and node agents that are not link-local: AWS (IPv6), Alibaba, Azure, Oracle.
+# Metadata and node agents that are not link-local: AWS and EKS Pod Identity (IPv6), Google (IPv6), Alibaba, Azure, Oracle.
 _METADATA = frozenset(
-    ipaddress.ip_address(text) for text in ("fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192")
+    ipaddress.ip_address(text)
+    for text in ("fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254", "100.100.100.200", "168.63.129.16", "192.0.0.192")
 )
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 

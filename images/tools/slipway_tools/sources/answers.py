@@ -52,7 +52,7 @@ def _retry_after(text: str | None) -> float | None:
         return float(text)
     try:
         return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 
@@ -66,7 +66,7 @@ def validator(response: http.client.HTTPResponse) -> str | None:
         return None
     try:
         age = email.utils.parsedate_to_datetime(now) - email.utils.parsedate_to_datetime(modified)
-    except ValueError:
+    except (ValueError, TypeError):  # TypeError: only one of them says its time zone
         return None
     # RFC 9110, 8.8.2.2: a file may change twice within the second that a date can express.
     return modified if age.total_seconds() >= 1 else None

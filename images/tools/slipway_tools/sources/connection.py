@@ -25,6 +25,8 @@ class Connection:
         self._addresses = addresses
         self._connect_seconds = connect_seconds
         self._client = http.client.HTTPConnection(uri.host, uri.port or DEFAULT_PORTS[uri.scheme])
+        # Left out of the Host header, which signed addresses (S3) are signed with.
+        self._client.default_port = DEFAULT_PORTS[uri.scheme]
         self._response: http.client.HTTPResponse | None = None
         self._timer: threading.Timer | None = None
         self._cut = threading.Event()

@@ -210,7 +210,11 @@ def _disk() -> Iterator[None]:
 
 def _redirected(uri: Uri, location: str) -> Uri:
     """Check a redirect like an address that a user wrote."""
-    target = parse(urljoin(f"{uri.shown}", location), field=f"spec.model.uri: the redirect of {uri.shown}")
+    try:
+        joined = urljoin(uri.shown, location)
+    except ValueError:
+        joined = location  # no URI, as `parse` will say
+    target = parse(joined, field=f"spec.model.uri: the redirect of {uri.shown}")
     if target.scheme not in DEFAULT_PORTS or (uri.scheme == "https" and target.scheme == "http"):
         raise ModelError(
             Reason.UNSUPPORTED_SCHEME,
