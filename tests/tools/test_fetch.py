@@ -165,6 +165,20 @@ def test_what_a_killed_start_left_is_replaced(site: Site, fetch: Run, models: Pa
     assert tree(models) == {f"digits/1/{name}" for name in model()} | {".config/fetched.json"}
 
 
+def test_a_restart_with_a_pin_leaves_no_other_version_for_the_server(
+    site: Site, fetch: Run, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server takes the highest version that it finds, whatever this container reports."""
+    uri = site.file("/m", tar(below("2", model())))
+    assert fetch(uri).message["version"] == 2
+    site.file("/m", tar(below("1", model(b"one")) | below("2", model())))
+    monkeypatch.setenv("SLIPWAY_PINNED_VERSION", "1")
+    monkeypatch.setenv("SLIPWAY_PINNED_DIGEST", coreutils_digest(write(models.parent / "one", model(b"one"))))
+    done = fetch(uri)
+    assert (done.code, done.message.get("version")) == (0, 1), done.text
+    assert [path.name for path in (models / "digits").iterdir()] == ["1"]
+
+
 def test_a_failure_leaves_nothing_in_the_volume(site: Site, fetch: Run, models: Path) -> None:
     done = fetch(site.file("/m", tar(model())), "--digest=sha256:" + "0" * 64)
     assert done.code == 1

@@ -172,9 +172,15 @@ def _bring(request: Request, uri: Uri, staging: Path, log: Log) -> locate.Locate
 
 
 def _move(found: locate.Located, destination: Path) -> None:
-    """Rename the verified directory to its final name; what lies there is the remains of an interrupted start."""
+    """Rename the verified directory to its final name, and leave no other version: the server takes the highest it finds.
+
+    What lies there is of an earlier start: interrupted, or from before the pin and of another version.
+    """
     target = destination / str(found.version)
     shutil.rmtree(target, ignore_errors=True)
+    for other in list(destination.iterdir()):
+        if locate.parse_version(other.name) is not None:
+            shutil.rmtree(other)
     found.path.chmod(FOLDER_MODE)
     sync_tree(found.path)
     found.path.rename(target)
