@@ -85,6 +85,23 @@ def test_a_link_in_a_circle(claim: Path, fetch: Run) -> None:
     assert fetch("pvc://claim/digits", f"--source={claim}/digits").reason == "SourceNotFound"
 
 
+def test_a_version_that_is_a_link_stays_on_the_claim(claim: Path, fetch: Run, models: Path) -> None:
+    write(claim / "releases" / "a", model())
+    (claim / "digits").mkdir()
+    (claim / "digits" / "7").symlink_to("../releases/a")
+    assert fetch("pvc://claim/digits", f"--source={claim}/digits").message.get("version") == 7
+    (claim / "digits" / "8").symlink_to("../../secrets/1")
+    done = fetch("pvc://claim/digits", f"--source={claim}/digits", "--version=8")
+    assert (done.code, done.reason) == (1, "SourceForbidden")
+    assert "version 8" in done.text
+
+
+@pytest.mark.parametrize("name", ["pipe", "x" * 300])
+def test_a_path_that_leads_to_neither_folder_nor_file(claim: Path, fetch: Run, name: str) -> None:
+    os.mkfifo(claim / "pipe")
+    assert fetch(f"pvc://claim/{name}", f"--source={claim}/{name}").reason == "SourceNotFound"
+
+
 def test_links_inside_the_model(claim: Path, fetch: Run, models: Path) -> None:
     write(claim / "digits", model())
     (claim / "digits" / "assets" / "token").symlink_to("../../../secrets/token")
@@ -119,13 +136,15 @@ def test_without_a_mount(fetch: Run) -> None:
     assert fetch("pvc://claim/digits").reason == "InternalError"
 
 
-@pytest.mark.parametrize("name", ["digits", "digits.tar"])
+@pytest.mark.parametrize("name", ["digits", "digits.tar", "private/digits"])
 def test_files_that_may_not_be_read(run: Run, name: str) -> None:
     """As in the pod: an unprivileged user, and a model that only root may read."""
     if os.geteuid() != 0:
         pytest.skip("needs root to become somebody else")
     with tempfile.TemporaryDirectory() as folder:
         claim = write(Path(folder, "source"), {"digits.tar": tar(model())} | below("digits", model()))
+        write(claim / "private" / "digits", model())
+        (claim / "private").chmod(0o700)
         (claim / "digits" / "variables" / "variables.index").chmod(0o600)
         (claim / "digits.tar").chmod(0o600)
         volume = Path(folder, "models")

@@ -1,5 +1,6 @@
 """Copies a version directory, or takes an archive, from a volume claim that is mounted read-only."""
 
+import errno
 import os
 import shutil
 import stat
@@ -38,18 +39,22 @@ def take(uri: Uri, source: Path, staging: Path, version: int | None, limits: Lim
             target.mkdir()
             unpack(real, target, limits)
             return locate.locate(target, version)
+        if not real.is_dir():
+            raise _nowhere(uri)
         found = locate.locate(real, version)
+        if not found.path.resolve().is_relative_to(_mount(uri, source).resolve()):
+            raise ModelError(
+                Reason.SOURCE_FORBIDDEN,
+                f"spec.model.uri: version {found.version} of {uri.shown} is a link that leaves its claim; "
+                "publish the files themselves",
+            )
         target = staging / "copied"
         target.mkdir()
         _copy(found.path, target, Budget(limits, f"spec.model.uri: {uri.shown}"))
     except PermissionError as error:
         if str(error.filename or "").startswith(str(staging)):
             raise
-        raise ModelError(
-            Reason.SOURCE_FORBIDDEN,
-            f"spec.model.uri: {shown(str(error.filename))} on the claim {uri.host!r} cannot be read by user {os.geteuid()}; "
-            "make the files readable (chmod -R a+rX)",
-        ) from None
+        raise _unreadable(uri, error) from None
     return locate.Located(target, found.version)
 
 
@@ -59,27 +64,48 @@ def inside_mount(uri: Uri, source: Path) -> Path:
     Raises:
         ModelError: SourceNotFound, SourceForbidden, or InternalError for a mount of something else.
     """
-    parts = uri.parts
-    above = len(source.parts) - len(parts)
-    if source.parts[above:] != parts:
+    mount = _mount(uri, source)
+    if source.parts[len(mount.parts) :] != uri.parts:
         raise ModelError(
             Reason.INTERNAL_ERROR, f"--source: {shown(str(source))} does not end in the path of {uri.shown}, as it must"
         )
-    mount = Path(*source.parts[:above])
     try:
         real = source.resolve(strict=True)
     except FileNotFoundError:
         raise ModelError(Reason.SOURCE_NOT_FOUND, _not_found(uri, source, mount)) from None
-    except (RuntimeError, NotADirectoryError):
-        raise ModelError(
-            Reason.SOURCE_NOT_FOUND, f"spec.model.uri: {uri.shown} does not lead to a folder or file; correct the path"
-        ) from None
+    except PermissionError as error:
+        raise _unreadable(uri, error) from None
+    except RuntimeError:
+        raise _nowhere(uri) from None
+    except OSError as error:
+        if error.errno not in {errno.ENOTDIR, errno.ENAMETOOLONG}:
+            raise
+        raise _nowhere(uri) from None
     if not real.is_relative_to(mount.resolve()):
         raise ModelError(
             Reason.SOURCE_FORBIDDEN,
             f"spec.model.uri: {uri.shown} is a link that leaves its claim; publish the files themselves",
         )
     return real
+
+
+def _mount(uri: Uri, source: Path) -> Path:
+    """Return where the claim is mounted: `source` without the path of the address."""
+    return Path(*source.parts[: len(source.parts) - len(uri.parts)])
+
+
+def _unreadable(uri: Uri, error: OSError) -> ModelError:
+    return ModelError(
+        Reason.SOURCE_FORBIDDEN,
+        f"spec.model.uri: {shown(str(error.filename))} on the claim {uri.host!r} cannot be read by user {os.geteuid()}; "
+        "make the files readable (chmod -R a+rX)",
+    )
+
+
+def _nowhere(uri: Uri) -> ModelError:
+    return ModelError(
+        Reason.SOURCE_NOT_FOUND, f"spec.model.uri: {uri.shown} does not lead to a folder or file; correct the path"
+    )
 
 
 def _not_found(uri: Uri, source: Path, mount: Path) -> str:
