@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -150,6 +151,29 @@ def test_two_publishers_at_once(volume: Path, environment: dict[str, str]) -> No
     assert codes == [0, 1, 1, 1]
     assert names(volume) == {"digits"}
     assert measure(volume / "digits" / "1").files == 4
+
+
+def test_another_publisher_that_ends_meanwhile_disturbs_nobody(send: Send, volume: Path) -> None:
+    """Its staging folder is listed and then gone: a link that leads nowhere is the same to whoever looks at its age."""
+    (volume / ".publish-gone").symlink_to("nowhere")
+    assert send(tar(model())).version == 1
+
+
+def test_a_folder_that_may_not_be_read_is_not_called_written(volume: Path, run: Run) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root to become somebody else")
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        secret = write(Path(folder), model()) / "saved_model.pb"
+        secret.chmod(0o600)
+        os.seteuid(65532)
+        try:
+            done = run("digest", folder)
+        finally:
+            os.seteuid(0)
+    assert done.code == 1
+    assert done.stderr.startswith("reading the model failed: Permission denied")
+    assert str(secret) in done.stderr
 
 
 def test_the_digest_is_that_of_coreutils(tmp_path: Path, run: Run) -> None:

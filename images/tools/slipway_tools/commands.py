@@ -49,7 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModelError as error:
         return _fail(error, log_path)
     except OSError as error:
-        return _fail(from_os_error(error, "writing to the volume"), log_path)
+        doing = "reading the model" if arguments[:1] == ["digest"] else "writing to the volume"
+        return _fail(from_os_error(error, doing), log_path)
     except Exception as error:  # noqa: BLE001 - the last resort of a program whose only voice is its exit message
         return _fail(ModelError(Reason.INTERNAL_ERROR, f"unexpected {type(error).__name__}"), log_path, error)
     if log_path is not None:

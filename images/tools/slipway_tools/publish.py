@@ -5,6 +5,7 @@
 A version never changes once it is there: the same content again is a success, different content is refused.
 """
 
+import contextlib
 import re
 import shutil
 import tempfile
@@ -90,5 +91,6 @@ def _place(source: Path, target: Path, result: Fetched) -> None:
 def _remove_stale(directory: Path) -> None:
     """Drop what publishers that were killed left behind, a day later."""
     for leftover in directory.glob(f"{_PREFIX}*"):
-        if leftover.stat().st_mtime < time.time() - _STALE_SECONDS:
-            shutil.rmtree(leftover, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):  # another publisher has just finished
+            if leftover.stat().st_mtime < time.time() - _STALE_SECONDS:
+                shutil.rmtree(leftover, ignore_errors=True)
