@@ -168,7 +168,7 @@ def test_a_folder_that_may_not_be_read_is_not_called_written(volume: Path, run: 
         secret.chmod(0o600)
         os.seteuid(65532)
         try:
-            done = run("digest", folder)
+            done = run("digest", folder, log=Path(folder, "log"))
         finally:
             os.seteuid(0)
     assert done.code == 1
