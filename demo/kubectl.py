@@ -97,10 +97,14 @@ class Kubectl:
     def watch(self, kind: str, name: str, seconds: float, renew: float = RENEW_SECONDS) -> Iterator[Iterator[Manifest]]:
         """Yield the object as it is and then at each change, until `seconds` have gone by.
 
-        A watch can fall silent for good, so it is begun anew every `renew` seconds: then the object comes as it is once more.
+        It is begun anew every `renew` seconds: then the object comes as it is once more, for those who look at more than
+        the object whenever it comes. One that does not exist yet is waited for.
         """
+        # Asked by its name, kubectl 1.36 leaves out the first event of the watch, which is news where the object has changed
+        # since it was read. Of a list, even of one, it tells everything.
+        chosen = f"--field-selector=metadata.name={name}"
         with ExitStack() as stack:
-            yield self._states(stack, self.argv("get", kind, name, "--watch", "--output=json"), seconds, renew)
+            yield self._states(stack, self.argv("get", kind, chosen, "--watch", "--output=json"), seconds, renew)
 
     def _states(self, stack: ExitStack, arguments: Sequence[str], seconds: float, renew: float) -> Iterator[Manifest]:
         deadline = time.monotonic() + seconds

@@ -16,8 +16,8 @@ def kubectl(tmp_path: Path) -> Kubectl:
         """#!/bin/sh
 shift 2
 case "$*" in
-  "get thing watched --watch --output=json") echo $$ >"$0.pid"; printf '{"n": 1}\\n{"n":'; printf ' 2}\\n{"n": 3}'; exec sleep 60;;
-  "get thing broken --watch --output=json") echo $$ >"$0.pid"; printf '{"n": 1}'; echo 'Error: gone' >&2; exit 1;;
+  "get thing --field-selector=metadata.name=watched --watch --output=json") echo $$ >"$0.pid"; printf '{"n": 1}\\n{"n":'; printf ' 2}\\n{"n": 3}'; exec sleep 60;;
+  "get thing --field-selector=metadata.name=broken --watch --output=json") echo $$ >"$0.pid"; printf '{"n": 1}'; echo 'Error: gone' >&2; exit 1;;
   "get thing there --ignore-not-found --output=json") echo '{"kind": "Thing"}';;
   "get thing absent --ignore-not-found --output=json") ;;
   port-forward*) echo 'Forwarding from 127.0.0.1:40001 -> 8500'; echo 'Forwarding from [::1]:40001 -> 8500'
