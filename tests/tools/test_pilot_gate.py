@@ -227,12 +227,24 @@ def zipped(*entries: tuple[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> b
         (zipped(("inputs/x.txt", b"1")), "is no plain npy array"),
         (zipped(("inputs/x.npy", npy("(1,)", content=b"\0" * 4)), method=zipfile.ZIP_LZMA), "is no plain npy array"),
         (zipped(*[(f"inputs/{n}.npy", b"") for n in range(300)]), "has 300 entries"),
+        (zipped(("inputs/x.npy", npy(f"({10**30}, 0)"))), "is not as long as its shape"),
+        (zipped(("inputs/x.npy", npy(f"({'0, ' * 70})"))), "is not as long as its shape"),
+        (zipped(("inputs/x.npy", npy(f"({2**31}, {2**31}, {2**31}, 0)"))), "is not as long as its shape"),
+        (zipped(("inputs/x.npy", npy("(1000000000000,)", dtype="|S0"))), "use numbers, booleans or text"),
+        (zipped(("inputs/x.npy", npy("(1000000000000,)", dtype="<U0"))), "use numbers, booleans or text"),
+        (zipped(("inputs/x.npy", npy("(1,)").replace(b"'<f4'", b"()   "))), "is not an npy array"),
         (zipped(("inputs/x.npy", npy("(17000000,)", content=bytes(68_000_000)))), "more than 64 MiB"),
         (b"PK\3\4 is all there is", "damaged"),
     ],
 )
 def test_a_hostile_npz(file: Path, content: bytes, words: str) -> None:
     assert words in refusal(file, content)
+
+
+def test_the_entries_are_counted_before_the_archive_is_opened(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = zipped(*[(f"{n}.npy", b"") for n in range(5000)])
+    monkeypatch.setattr(zipfile, "ZipFile", None)
+    assert "entries" in refusal(file, content)
 
 
 def test_an_entry_that_is_there_twice(file: Path) -> None:

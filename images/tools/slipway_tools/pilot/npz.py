@@ -5,6 +5,7 @@ NumPy's own header parser is used; sizes are compared before anything of that si
 """
 
 import math
+import mmap
 import tokenize
 import zipfile
 import zlib
@@ -21,6 +22,9 @@ MAX_ARRAYS = 256
 _SUFFIX = ".npy"
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 _ENCRYPTED = 0x1
+# Begins each entry of the directory, which zipfile loads as a whole. The bytes of an array may be the same by chance.
+_RECORD = b"PK\x01\x02"
+_MAX_RECORDS = 4 * MAX_ARRAYS
 _GOLDEN = f"{FIELD}.golden"
 _OBJECTS = (
     "it holds Python objects, which are never loaded; for text use np.array([...], dtype='S') or dtype='U', "
@@ -36,6 +40,7 @@ def read(path: Path) -> dict[str, Array]:
         GateInvalidError: naming the array.
     """
     arrays: dict[str, Array] = {}
+    _count_records(path)
     try:
         with zipfile.ZipFile(path) as archive:
             infos = archive.infolist()
@@ -47,6 +52,15 @@ def read(path: Path) -> dict[str, Array]:
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise GateInvalidError(f"{_GOLDEN}: the npz archive is damaged ({error}); write it again") from None
     return arrays
+
+
+def _count_records(path: Path) -> None:
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        count, at = 0, data.find(_RECORD)
+        while at >= 0:
+            count, at = count + 1, data.find(_RECORD, at + len(_RECORD))
+            if count > _MAX_RECORDS:
+                raise GateInvalidError(f"{_GOLDEN}: the archive has too many entries; at most {MAX_ARRAYS} are read")
 
 
 def _check(infos: list[zipfile.ZipInfo]) -> None:
@@ -71,21 +85,27 @@ def _array(name: str, stream: IO[bytes], size: int) -> Array:
         if version not in readers:
             raise GateInvalidError(f"{_GOLDEN}: {name!a} has npy version {version}; write it with np.savez")
         shape, fortran, dtype = readers[version](stream)
-    except (ValueError, TypeError, SyntaxError, tokenize.TokenError, MemoryError, RecursionError) as error:
+    except (ValueError, TypeError, LookupError, SyntaxError, tokenize.TokenError, MemoryError, RecursionError) as error:
         raise GateInvalidError(f"{_GOLDEN}: {name!a} is not an npy array ({_first_line(error)})") from None
     if dtype.hasobject:
         raise GateInvalidError(f"{_GOLDEN}: {name!a} cannot be read: {_OBJECTS}")
     bits = dtype.kind == "V" and dtype.itemsize == 2 and dtype.names is None  # noqa: PLR2004 - bfloat16 has two bytes
-    if dtype.kind not in "biufcSU" and not bits:
+    if (dtype.kind not in "biufcSU" and not bits) or not dtype.itemsize:
         raise GateInvalidError(f"{_GOLDEN}: {name!a} has dtype {dtype}; use numbers, booleans or text")
     expected = math.prod(shape) * dtype.itemsize
+    mismatch = GateInvalidError(
+        f"{_GOLDEN}: {name!a} is not as long as its shape {_shown(shape)} and dtype {dtype} say"
+    )
     if min(shape, default=0) < 0 or expected != size - stream.tell():
-        raise GateInvalidError(f"{_GOLDEN}: {name!a} is not as long as its shape {list(shape)} and dtype {dtype} say")
+        raise mismatch
     content = stream.read(expected)
     if len(content) != expected:
         raise GateInvalidError(f"{_GOLDEN}: {name!a} is cut off; write the set again")
     flat = np.frombuffer(content, dtype=dtype) if expected else np.zeros(math.prod(shape), dtype=dtype)
-    return _native(flat.reshape(shape, order="F" if fortran else "C"))
+    try:
+        return _native(flat.reshape(shape, order="F" if fortran else "C"))
+    except (ValueError, OverflowError):  # beside a size of 0 the others cost nothing to claim
+        raise mismatch from None
 
 
 def _native(array: Array) -> Array:
@@ -93,6 +113,10 @@ def _native(array: Array) -> Array:
     if array.dtype.kind == "U":
         return np.char.encode(array, "utf-8")
     return array.astype(array.dtype.newbyteorder("<"), copy=False)
+
+
+def _shown(shape: tuple[int, ...]) -> str:
+    return str(list(shape))[:100]
 
 
 def _first_line(error: BaseException) -> str:
