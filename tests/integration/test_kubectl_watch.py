@@ -1,0 +1,42 @@
+"""The demo's and the e2e tests' `watch`, with the real kubectl: what happens while it is being set up is told as well."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import aiohttp
+from aiohttp import web
+
+from cluster.controlplane import ControlPlane
+from demo.kubectl import Kubectl
+from demo.platform import tool
+from tests.integration.faultproxy import FaultProxy
+from tests.integration.world import World
+
+
+class SlowToWatch(FaultProxy):
+    """Does something between the moment a watch is asked for and the moment that the API server hears of it."""
+
+    def __init__(self, kubeconfig: Path, folder: Path, meanwhile: Callable[[], object]) -> None:
+        super().__init__(kubeconfig, folder)
+        self._meanwhile = meanwhile
+
+    async def _send(self, request: web.Request) -> aiohttp.ClientResponse:
+        if request.query.get("watch"):
+            await asyncio.to_thread(self._meanwhile)
+        return await super()._send(request)
+
+
+def test_a_change_between_reading_and_watching_is_told(plane: ControlPlane, world: World, tmp_path: Path) -> None:
+    config = plane.kubeconfig("kubectl", ["system:masters"])
+    straight = Kubectl(tool("kubectl"), config, world.namespace)
+    straight.run("create", "configmap", "told", "--from-literal=state=first")
+
+    def change() -> None:
+        straight.patch("configmap", "told", {"data": {"state": "second"}})
+
+    with SlowToWatch(config, tmp_path, change) as proxy:
+        behind = Kubectl(straight.program, proxy.kubeconfig, world.namespace)
+        with behind.watch("configmap", "told", 30, renew=30) as states:
+            told = [next(states, None) for _ in range(2)]
+    assert [state and state["data"]["state"] for state in told] == ["first", "second"]
