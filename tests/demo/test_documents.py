@@ -5,14 +5,20 @@ from pathlib import Path
 
 import pytest
 import yaml
+from prometheus_client import generate_latest
 
-from slipway.api import ModelDeployment, Reason
+from slipway.api import ModelDeployment, PodState, Reason
+from slipway.metrics import Metrics
 from slipway_tools.errors import Reason as FetchReason
 
 ROOT = Path(__file__).parents[2]
 TROUBLESHOOTING = (ROOT / "docs" / "troubleshooting.md").read_text()
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
-LINK = re.compile(r"\]\((?!https?://)([^)#]+)")
+MONITORING = (ROOT / "docs" / "monitoring.md").read_text()
+FOLDERS = [".", "docs", "examples", "charts/slipway", "cluster", "images", "tests/conformance"]
+PAGES = sorted(page for folder in FOLDERS for page in (ROOT / folder).glob("*.md"))
+LINK = re.compile(r"\]\((?!https?://)([^)#\s]*)#?([^)\s]*)\)")
+FENCED = re.compile(r"^( *)```.*?^\1```", re.DOTALL | re.MULTILINE)
 
 
 @pytest.mark.parametrize("reason", Reason)
@@ -26,7 +32,7 @@ def test_every_reason_of_a_fetch_is_explained(reason: FetchReason) -> None:
 
 
 def test_nothing_is_explained_that_does_not_exist() -> None:
-    known = {reason.value for reason in (*Reason, *FetchReason)}
+    known = {word.value for word in (*Reason, *FetchReason, *PodState)}
     first_words = set(re.findall(r"^\| `([A-Z]\w+)` \|", TROUBLESHOOTING, re.MULTILINE))
     assert first_words <= known
 
@@ -42,11 +48,33 @@ def test_examples_are_valid_commented_and_listed(path: Path) -> None:
     assert f"({path.name})" in (ROOT / "examples" / "README.md").read_text()
 
 
-PAGES = ["examples/README.md", "docs/troubleshooting.md", "docs/getting-started.md", "docs/rollouts.md"]
+@pytest.mark.parametrize("state", PodState)
+def test_every_state_of_a_pod_is_explained(state: PodState) -> None:
+    assert f"| `{state.value}` |" in TROUBLESHOOTING.partition("## Where a pod is")[2].partition("\n## ")[0]
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_links_lead_somewhere(page: str) -> None:
-    path = ROOT / page
-    for link in LINK.findall(path.read_text()):
-        assert (path.parent / link).exists(), link
+def test_every_metric_is_explained_and_none_that_does_not_exist() -> None:
+    own = set(re.findall(r"^# TYPE (slipway_\w+)", generate_latest(Metrics().registry).decode(), re.MULTILINE))
+    own = {name for name in own if not name.endswith("_created")}
+    explained = set(re.findall(r"^\| .*?`(slipway_\w+)|, `(slipway_\w+)", MONITORING, re.MULTILINE))
+    explained = {name for found in explained for name in found if name and not name.startswith("slipway_gate_")}
+    assert explained == own
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for file, anchor in LINK.findall(prose(page)):
+        target = (page.parent / file).resolve() if file else page
+        assert target.exists(), file
+        assert not anchor or anchor in anchors(target), f"{file}#{anchor}"
+
+
+def prose(page: Path) -> str:
+    """Return a page without what stands in it as code."""
+    return re.sub(r"`[^`\n]+`", "", FENCED.sub("", page.read_text()))
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the names that GitHub gives to a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", FENCED.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in headings}
