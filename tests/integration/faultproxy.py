@@ -106,7 +106,7 @@ class FaultProxy:
         return Counter(self.calls)
 
     def _call(self, job: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(job, self._loop).result(30)
+        return asyncio.run_coroutine_threadsafe(job, self._loop).result(60)
 
     async def _set(self, rule: Rule) -> None:
         rule.on.set()

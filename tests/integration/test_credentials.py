@@ -40,9 +40,9 @@ def test_a_token_is_replaced(world: World, start: StartOperator, tmp_path: Path)
     process = operator.process
     token.write_text(account(world))
     world.create("after")
-    eventually(lambda: world.find("Deployment", "after"), "it goes on with the new token", 60)
+    eventually(lambda: world.find("Deployment", "after"), "it goes on with the new token")
     world.settle("after")
     assert world.api.delete(world.path("Service", "before"))
-    eventually(lambda: world.find("Service", "before"), "children are still watched", 60)
+    eventually(lambda: world.find("Service", "before"), "children are still watched")
     assert operator.process is process
     assert operator.alive()

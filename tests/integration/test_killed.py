@@ -67,7 +67,7 @@ def test_what_became_stable_while_it_was_away_is_what_is_gone_back_to(
     operator.start(ready=False)
     eventually(lambda: running(world) == 3, "revision 3 is on its way")
     assert operator.process is not None
-    operator.process.wait(20)
+    operator.process.wait(90)
     operator.start()
     fail(world)
     eventually(lambda: world.condition(NAME, "RolledBack").get("status") == "True", "it is rolled back")

@@ -29,7 +29,7 @@ def test_a_foreign_service_is_told_and_left_alone(shared: tuple[World, Operator]
     assert world.get("Service", "taken") == before
     assert operator.alive()
     assert world.api.delete(world.path("Service", "taken"))
-    eventually(lambda: world.find("Service", "taken"), "when it is gone the name is taken up", 90)
+    eventually(lambda: world.find("Service", "taken"), "when it is gone the name is taken up")
     world.settle("taken")
 
 
@@ -74,7 +74,7 @@ def test_a_quota_is_told_in_the_servers_words(shared: tuple[World, Operator]) ->
         assert "exceeded quota: none" in told["message"]
     finally:
         world.api.delete(f"{quotas}/none")
-    eventually(lambda: world.find("Deployment", "poor"), "with the quota gone it goes on", 60)
+    eventually(lambda: world.find("Deployment", "poor"), "with the quota gone it goes on")
 
 
 def test_an_event_tells_of_trouble_once(shared: tuple[World, Operator]) -> None:

@@ -10,13 +10,15 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeVar
 
 from cluster.api import ApiError
-from cluster.controlplane import ControlPlane, free_ports
+from cluster.controlplane import ControlPlane
+from tests.ports import free_ports
 
 ROOT = Path(__file__).parents[2]
 CRD = ROOT / "crds" / "serving.slipway.dev_modeldeployments.yaml"
@@ -39,7 +41,7 @@ Object = dict[str, Any]
 T = TypeVar("T")
 
 
-def eventually(ask: Callable[[], T], what: str, seconds: float = 40) -> T:
+def eventually(ask: Callable[[], T], what: str, seconds: float = 90) -> T:
     """Return the first true answer, or fail with the last one."""
     until = time.monotonic() + seconds
     answer = ask()
@@ -70,14 +72,14 @@ class Operator:
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(argv, stdout=log, stderr=log, env=env, cwd=self._log.parent)
         if ready:
-            eventually(self.ready, f"{self.user} is ready; its log: {self._log}", 60)
+            eventually(self.ready, f"{self.user} is ready; its log: {self._log}", 120)
         return self
 
     def stop(self) -> int:
         """Ask it to end; return its exit code."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(20)
+        return self.process.wait(60)
 
     def kill(self) -> None:
         """End it without a word."""
@@ -95,7 +97,7 @@ class Operator:
 
     def probe(self, path: str) -> int:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._health}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._health}{path}", timeout=20) as answer:
                 return int(answer.status)
         except urllib.error.HTTPError as error:
             return error.code
@@ -103,7 +105,7 @@ class Operator:
             return 0
 
     def metrics(self) -> dict[str, float]:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._metrics}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._metrics}/metrics", timeout=20) as answer:
             lines = answer.read().decode().splitlines()
         return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines if not line.startswith("#")}
 
@@ -167,7 +169,7 @@ class World:
         found: list[Object] = []
         if since == last:
             return found
-        for event in self.api.watch(self.path("ModelDeployment"), since, seconds=10):
+        for event in self.api.watch(self.path("ModelDeployment"), since, seconds=60):
             body = event["object"]
             if body["metadata"].get("name") == name:
                 status = body.get("status") or {}
@@ -236,22 +238,55 @@ class World:
         eventually(ready, f"{name} is Ready: {self.status(name)}")
 
 
-def requests(plane: ControlPlane, user: str, *, since: int = 0) -> list[tuple[str, str]]:
-    """Return verb and resource of each finished request of a user, without the lease's, from the audit log."""
-    found = []
+def now() -> datetime:
+    """Return the time that `requests` and `writes` compare with: what has been seen by now was received before."""
+    return datetime.now(UTC)
+
+
+def requests(
+    plane: ControlPlane, user: str, since: datetime, count: int = 0, *, without: str = ""
+) -> list[tuple[str, str]]:
+    """Return verb and resource of each finished request of a user, without the lease's, from the audit log.
+
+    The log tells of a request after its effect can be seen, on a busy machine by as much as it likes. So `since` is compared
+    with when a request was received, and the log is read until it holds `count` of them: give as many as must be there.
+
+    Args:
+        plane: whose API server.
+        user: whose requests.
+        since: requests that were received before are left out.
+        count: how many there are at least.
+        without: a resource whose requests are left out.
+    """
+    found: list[tuple[str, str]] = []
+
+    def enough() -> bool:
+        found[:] = [item for item in _requests(plane, user, since) if item[1] != without]
+        return len(found) >= count
+
+    eventually(enough, f"{count} requests of {user} are logged; found {found}", 30)
+    return found
+
+
+def _requests(plane: ControlPlane, user: str, since: datetime) -> Iterator[tuple[str, str]]:
     for event in plane.audit_events():
-        if event["user"]["username"] != user or event["stage"] not in {"ResponseComplete", "ResponseStarted"}:
-            continue
-        if event["verb"] == "watch" or event["stage"] == "ResponseStarted":
+        if event["user"]["username"] != user or event["stage"] != "ResponseComplete" or event["verb"] == "watch":
             continue
         reference = event.get("objectRef") or {}
         resource = "/".join(part for part in (reference.get("resource", ""), reference.get("subresource", "")) if part)
-        if resource != "leases":
-            found.append((event["verb"], resource))
-    return found[since:]
+        if resource != "leases" and datetime.fromisoformat(event["requestReceivedTimestamp"]) >= since:
+            yield event["verb"], resource
 
 
-def writes(plane: ControlPlane, user: str, *, since: int = 0) -> Counter[tuple[str, str]]:
-    """Return how often a user wrote what."""
+def writes(plane: ControlPlane, user: str, since: datetime, count: int = 0) -> Counter[tuple[str, str]]:
+    """Return how often a user wrote what; as with `requests`, `count` writes are waited for."""
     reading = {"get", "list", "watch"}
-    return Counter(found for found in requests(plane, user, since=since) if found[0] not in reading)
+    found: Counter[tuple[str, str]] = Counter()
+
+    def enough() -> bool:
+        found.clear()
+        found.update(item for item in requests(plane, user, since) if item[0] not in reading)
+        return found.total() >= count
+
+    eventually(enough, f"{count} writes of {user} are logged", 30)
+    return found

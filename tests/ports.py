@@ -1,0 +1,44 @@
+"""Ports for servers that a test starts: free, and nobody else's until that server has them.
+
+A server binds its port seconds after it was chosen for it, on a busy machine half a minute. Meanwhile a process of
+pytest-xdist beside this one must not choose the same, nor the kernel for an outgoing connection. So each of these processes
+draws from a part of its own, below the ports of outgoing connections and those that `cluster.ports` draws, and none twice.
+"""
+
+import itertools
+import os
+import random
+import socket
+from collections.abc import Iterator
+
+_PORTS = range(10300, 19900)
+_PARTS = 16
+
+
+def _mine() -> Iterator[int]:
+    part = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _PARTS
+    ports = list(_PORTS[part::_PARTS])
+    random.shuffle(ports)
+    return itertools.cycle(ports)
+
+
+_ports = _mine()
+
+
+def free_ports(count: int) -> list[int]:
+    """Return loopback TCP ports that nobody uses, all different, and that this process has not given away lately."""
+    return list(itertools.islice(filter(_is_free, _ports), count))
+
+
+def free_port() -> int:
+    return free_ports(1)[0]
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
