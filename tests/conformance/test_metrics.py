@@ -48,6 +48,7 @@ def test_types_and_no_help(target: Target) -> None:
     for name, kind in (
         ("request_count", "counter"), ("request_latency", "histogram"), ("runtime_latency", "histogram"),
         ("batching_session:queuing_latency", "histogram"), ("model_warmup_latency", "histogram"),
+        ("request_log_count", "counter"),
     ):  # fmt: skip
         assert types[PREFIX + name] == kind
     assert types[":tensorflow:cc:saved_model:load_attempt_count"] == "counter"

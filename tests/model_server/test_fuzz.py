@@ -145,6 +145,19 @@ def test_deep_and_huge_values(server: Server, form: str, value: str) -> None:
     assert answer.status == 200 or answer.error
 
 
+@pytest.mark.parametrize("depth", [66, 70, 254, 970, 980, 1000, 1020])
+@pytest.mark.parametrize("leaf", ["1", '"a"', '{"a": 1}'])
+@pytest.mark.parametrize("form", ["instances", "inputs"])
+def test_tensors_of_many_dimensions(server: Server, depth: int, leaf: str, form: str) -> None:
+    """NumPy holds 64 dimensions, and Python's stack a thousand frames: neither is the client's to meet."""
+    for signature in ("", "text", "identity_float16"):
+        value = "[" * depth + leaf + "]" * depth
+        document = f'{{"signature_name": "{signature}", "{form}": {value}}}'
+        answer = server.post("/v1/models/kitchen:predict", document)
+        assert answer.status == 400
+        assert "dimensions; there may be 64" in answer.error or "nested too deeply" in answer.error
+
+
 @FEW
 @given(st.binary(max_size=200))
 def test_rest_bytes(server: Server, body: bytes) -> None:

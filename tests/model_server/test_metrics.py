@@ -42,6 +42,12 @@ def test_requests_are_counted_by_model_and_status(server: Server) -> None:
     assert grown(model_name='odd "name"\\\n', status="NOT_FOUND") == 1
 
 
+def test_request_logs_are_a_family_without_samples(server: Server) -> None:
+    """Nothing is logged, and a model that asks for it is refused."""
+    lines = [line for line in server.metrics().splitlines() if "request_log_count" in line]
+    assert lines == [f"# TYPE {SERVING}request_log_count counter"]
+
+
 def test_latencies_are_histograms_with_the_buckets_of_the_contract(server: Server) -> None:
     server.predict("half", {"x": [[1.0]]})
     server.post("/v1/models/half:predict", {"instances": [[1.0]]})

@@ -27,6 +27,17 @@ def test_a_unix_socket_is_served_too(models: Path, tmp_path: Path) -> None:
     assert array_of(answer.outputs["y"]).tolist() == [[3.0]]
 
 
+@pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
+def test_messages_may_be_limited(models: Path, tmp_path: Path, compression: grpc.Compression) -> None:
+    """The flag goes before the server's own limit, and counts what a compressed message becomes."""
+    limit = "--grpc_channel_arguments=grpc.max_receive_message_length=100000"
+    request = predict_request("default", {"x": np.zeros((50_000, 1), np.float32)})
+    with serving(tmp_path / "log", f"--model_base_path={models / 'half'}", limit, *ONCE) as server:
+        call = server.prediction.Predict.future(request, timeout=30, compression=compression)
+        assert call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert array_of(server.predict("default", X).outputs["y"]).tolist() == [[3.0]]
+
+
 def test_outputs_as_tensor_content(models: Path, tmp_path: Path) -> None:
     arguments = (f"--model_base_path={models / 'kitchen'}", *ONCE, "--enable_serialization_as_tensor_content")
     with serving(tmp_path / "log", *arguments) as server:

@@ -29,6 +29,13 @@ REFLECTED = (
 PREDICT_METHOD = "/tensorflow.serving.PredictionService/Predict"
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 _UNLIMITED = -1
+_MAX_MESSAGE_BYTES = 2**31 - 1
+_ARGUMENTS: dict[str, int | str] = {
+    "grpc.max_send_message_length": _UNLIMITED,
+    "grpc.max_receive_message_length": _MAX_MESSAGE_BYTES,
+    # A second server on the port is an error, not a silent partner.
+    "grpc.so_reuseport": 0,
+}
 _FOREVER_SECONDS = 2**31 / 1000
 _log = logging.getLogger(__name__)
 
@@ -109,22 +116,17 @@ def _credentials(ssl_config_file: str) -> Any:
 
 def _channel_arguments(text: str) -> list[tuple[str, int | str]]:
     """`k=v,k=v`; numbers become integers. An item without `=` is skipped with a warning."""
-    arguments: list[tuple[str, int | str]] = [
-        ("grpc.max_send_message_length", _UNLIMITED),
-        ("grpc.max_receive_message_length", _UNLIMITED),
-        # A second server on the port is an error, not a silent partner.
-        ("grpc.so_reuseport", 0),
-    ]
+    given: dict[str, int | str] = {}
     for item in filter(None, text.split(",")):
         key, equals, value = item.partition("=")
         if not equals:
             _log.warning("grpc_channel_arguments: '%s' has no '=' and is ignored", item)
             continue
         try:
-            arguments.append((key, int(value)))
+            given.setdefault(key, int(value))
         except ValueError:
-            arguments.append((key, value))
-    return arguments
+            given.setdefault(key, value)
+    return list((_ARGUMENTS | given).items())  # of equal keys gRPC takes the first
 
 
 def _answer(context: Any, action: Callable[[], Any]) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 
 from model_server import dtypes, json_text
 from model_server.errors import Code, ServingError, invalid_argument
-from model_server.tensors import HostTensor, string_array
+from model_server.tensors import MAX_RANK, HostTensor, string_array
 
 _SIGNED_32 = {dtypes.INT32, dtypes.INT16, dtypes.INT8, dtypes.UINT8}
 _RANGES = {
@@ -41,6 +41,7 @@ def shape_of(value: Any) -> tuple[int, ...]:
 def leaves(value: Any, dtype: int) -> tuple[list[Any], tuple[int, ...]]:
     """The checked elements of a JSON value in row order, and its shape; strings come as bytes."""
     shape = shape_of(value)
+    _check_rank(shape)
     flat = _flat(value, shape)
     if flat is not None and _all_valid(flat, dtype):
         return flat, shape
@@ -51,6 +52,7 @@ def leaves(value: Any, dtype: int) -> tuple[list[Any], tuple[int, ...]]:
 
 def to_tensor(flat: list[Any], shape: Sequence[int], dtype: int) -> HostTensor:
     """A tensor over checked elements."""
+    _check_rank(shape)
     if dtype == dtypes.STRING:
         return HostTensor(dtype, string_array(flat, len(flat)).reshape(shape))
     storage = dtypes.STORAGE[dtype]
@@ -77,6 +79,11 @@ def tokens(tensor: HostTensor, level: int, *, as_bytes: bool) -> list[str]:
         return [json_text.quoted(value.decode("utf-8", "surrogateescape")) for value in flat.tolist()]
     opening, closing = "{" + json_text.indented(level + 1) + '"b64": "', '"' + json_text.indented(level) + "}"
     return [opening + base64.b64encode(value).decode() + closing for value in flat.tolist()]
+
+
+def _check_rank(shape: Sequence[int]) -> None:
+    if len(shape) > MAX_RANK:
+        raise invalid_argument(f"A tensor of {len(shape)} dimensions; there may be {MAX_RANK} at most")
 
 
 def _flat(value: Any, shape: tuple[int, ...]) -> list[Any] | None:

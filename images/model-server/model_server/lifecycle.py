@@ -7,6 +7,7 @@ end of the log shows the reason.
 
 import logging
 import os
+import resource
 import signal
 import sys
 import threading
@@ -40,6 +41,8 @@ DRAIN_SECONDS = 25.0
 DRAIN_VARIABLE = "MODEL_SERVER_DRAIN_SECONDS"
 _MAX_DRAIN_SECONDS = 86_400.0
 _FAILURE = 255
+#: File descriptors that the process allows itself, where its hard limit does: a connection takes one.
+_FILES = 65_536
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 #: What gRPC needs to cancel calls whose grace is over.
 _CANCEL_SECONDS = 2.0
@@ -62,9 +65,18 @@ def main(arguments: Sequence[str]) -> None:
     if parsed.unknown:
         print(f"unknown argument: {parsed.unknown[0]}\n{flags.usage(program)}", end="", flush=True)
     set_up_logging()
+    allow_files()
     for sentence in flags.ignored(parsed.options):
         _log.warning("%s", sentence)
     _exit(_serve(parsed.options))
+
+
+def allow_files() -> None:
+    """Raise the limit of open files to the hard one: many container runtimes give 1024, as many as REST may have connections."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class Stop:

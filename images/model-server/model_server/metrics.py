@@ -12,6 +12,7 @@ _LabelValues = tuple[str, ...]
 
 #: Names that a client makes up would otherwise create series without end.
 MAX_UNKNOWN_MODELS = 100
+MAX_UNKNOWN_NAME = 200
 OTHER_MODEL = "<other>"
 
 
@@ -102,6 +103,8 @@ class Metrics:
         self.request_count = Counter(serving + "request_count", ["model_name", "status"])
         self.request_latency = Histogram(serving + "request_latency", ["model_name", "API", "entrypoint"], _LATENCY)
         self.runtime_latency = Histogram(serving + "runtime_latency", ["model_name", "API", "runtime"], _LATENCY)
+        # Without samples: logging needs a collector, and there is none, as in the official server.
+        self.request_log_count = Counter(serving + "request_log_count", ["model_name", "status_code"])
         self.example_counts = Histogram(serving + "request_example_counts", ["model"], _EXAMPLES)
         self.example_total = Counter(serving + "request_example_count_total", ["model"])
         self.warmup_latency = Histogram(serving + "model_warmup_latency", ["model_path", "status"], _LATENCY)
@@ -129,11 +132,11 @@ class Metrics:
         self._known_models.add(name)
 
     def model_label(self, name: str) -> str:
-        """`name`, or a common label once clients have invented too many names."""
+        """`name`, or a common label where clients have invented a long name or too many of them."""
         if name in self._known_models or name in self._unknown_models:
             return name
         with self._lock:
-            if len(self._unknown_models) >= MAX_UNKNOWN_MODELS:
+            if len(name) > MAX_UNKNOWN_NAME or len(self._unknown_models) >= MAX_UNKNOWN_MODELS:
                 return OTHER_MODEL
             self._unknown_models.add(name)
         return name
