@@ -102,3 +102,9 @@ def test_rest_features_of_mixed_kinds_are_refused(target: Target) -> None:
     """Floats, integers and strings are three kinds of features; one list holds one kind."""
     answer = target.post("/v1/models/examples:regress", {"examples": [{"x": [1.0, "a"]}]})
     assert (answer.status, list(answer.json)) == (400, ["error"])
+
+
+def test_rest_of_equal_features_the_last_counts(target: Target) -> None:
+    """Everywhere else the first of equal keys counts."""
+    answer = target.post("/v1/models/examples:regress", '{"examples": [{"x": 2.0, "x": [4.0]}]}')
+    assert (answer.status, answer.json) == (200, {"results": [4.0]})

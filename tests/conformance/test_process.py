@@ -61,6 +61,18 @@ def test_starts_that_fail(launcher: Launcher, arguments: list[str], message: str
     assert line.endswith(message)
 
 
+def test_request_logging_is_refused(launcher: Launcher, models: Path, tmp_path: Path) -> None:
+    """Logging needs a collector, and none is compiled in."""
+    file = tmp_path / "models.pbtxt"
+    file.write_text(
+        f'model_config_list {{ config {{ name: "m" base_path: "{models / "half"}" model_platform: "tensorflow" '
+        "logging_config { sampling_config { sampling_rate: 1 } } } }"
+    )
+    done = launcher.run("--port=1", f"--model_config_file={file}", *ONCE)
+    assert done.returncode == FAILED
+    assert "INVALID_ARGUMENT: No request-logger-creator provided." in done.stdout
+
+
 def test_a_model_that_does_not_load(launcher: Launcher, tmp_path: Path) -> None:
     """When every try has failed the start fails, and names each version with its error."""
     (tmp_path / "m" / "1").mkdir(parents=True)
@@ -136,11 +148,12 @@ def test_sigterm_drains(launcher: Launcher, models: Path, tmp_path: Path) -> Non
         watcher.start()
         running = server.target.prediction.Predict.future(request, timeout=120)
         eventually(lambda: bool(health))
-        time.sleep(0.2)  # the call is on its way; when it has arrived cannot be seen from outside
+        # The call has arrived when one that went after it over the same connection is answered.
+        server.target.predict("m", {"n": np.array(1)}, "slow")
         server.signal(signal.SIGTERM)
         assert values(running.result().outputs["steps"]).item() == steps
-        assert server.process.wait(30) == 0
-        watcher.join(30)
+        assert server.process.wait(90) == 0
+        watcher.join(90)
         statuses = health_pb2.HealthCheckResponse
         assert health == [statuses.SERVING, statuses.NOT_SERVING]
 

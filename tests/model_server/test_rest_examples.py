@@ -44,6 +44,31 @@ def test_a_number_that_no_integer_holds_is_a_float(server: Server) -> None:
     assert answer.body == b'{\n    "results": [9.22337204e+18]\n}'
 
 
+@pytest.mark.parametrize(
+    ("features", "results"),
+    [
+        ('"x": 2.0, "x": [4.5]', [4.25]),
+        ('"x": "text", "bias": 1.0, "x": 2.0', [4.0]),
+        ('"x": 2.0, "x": []', [2.0]),
+    ],
+)
+def test_of_equal_features_the_last_counts(server: Server, features: str, results: list[float]) -> None:
+    """Unlike everywhere else, where the first of equal keys does."""
+    assert server.post(REGRESS, f'{{"examples": [{{{features}}}]}}').json == {"results": results}
+
+
+@pytest.mark.parametrize(
+    ("features", "words"),
+    [
+        ('"x": null, "x": 2.0', "Feature: x has element with unexpected JSON type: Null"),
+        ('"x": {"b64": "YQ==", "b64": "Yg=="}', "Feature: x has element with unexpected JSON type: Object"),
+    ],
+)
+def test_what_stands_before_the_last_must_be_proper_too(server: Server, features: str, words: str) -> None:
+    answer = server.post(REGRESS, f'{{"examples": [{{{features}}}]}}')
+    assert (answer.status, answer.error) == (400, words)
+
+
 REFUSALS = [
     ([1], "JSON Value: [1] Is not object"),
     ({}, "JSON Value: {} When method is classify, key 'examples' is expected and was not found"),

@@ -20,7 +20,7 @@ ONCE = ("--file_system_poll_wait_seconds=0", "--max_num_load_retries=0", "--load
 FAILED = "Failed to start server. Error: "
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 30) -> None:
+def eventually(condition: Callable[[], bool], seconds: float = 90) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -174,6 +174,9 @@ def test_option_errors(arguments: list[str], text: str) -> None:
          'version_labels { key: "l" value: 2 } } }'),
          ("FAILED_PRECONDITION: Request to assign label to version 2 of model a, which is not currently available for "
          "inference")),
+        (('model_config_list { config { name: "a" base_path: "/a" model_platform: "tensorflow" '
+         'logging_config { sampling_config { sampling_rate: 1 } } } }'),
+         "INVALID_ARGUMENT: No request-logger-creator provided."),
     ],
 )  # fmt: skip
 def test_bad_model_configs(tmp_path: Path, content: str, text: str) -> None:
@@ -222,7 +225,7 @@ def test_a_signal_during_the_load_ends_the_process_at_once(tmp_path: Path) -> No
     try:
         eventually(lambda: "Could not find base path" in server.output())
         server.terminate()
-        assert server.process.wait(timeout=5) == 0
+        assert server.process.wait(timeout=60) == 0
     finally:
         server.stop()
 

@@ -94,7 +94,11 @@ def listed_models(message: Any) -> list[ModelConfig]:
             raise invalid_argument(f"Illegal to list model {entry.name} multiple times in config list")
         names.add(entry.name)
     _check_paths(entries)
-    return [_model(entry) for entry in entries]
+    models = [_model(entry) for entry in entries]
+    if any(entry.HasField("logging_config") for entry in entries):
+        # No collector of logs is compiled into this server, nor into the official one, which says it like this.
+        raise invalid_argument("No request-logger-creator provided.")
+    return models
 
 
 def batching(options: Options) -> BatchingConfig | None:

@@ -7,7 +7,7 @@ ignored, the first of equal keys counts. Writing: the pretty printer's layout, f
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -113,7 +113,25 @@ def debug_string(value: Any) -> str:
 
 def is_base64(value: Any) -> bool:
     """True for `{"b64": "…"}`."""
-    return isinstance(value, dict) and len(value) == 1 and isinstance(value.get("b64"), str)
+    return (
+        isinstance(value, dict)
+        and len(value) == 1
+        and isinstance(value.get("b64"), str)
+        and not isinstance(value, Repeated)
+    )
+
+
+class Repeated(dict[str, Any]):
+    """An object with equal keys. A look-up finds the first of them; `members` has all, as they came."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(reversed(pairs))
+        self.pairs = pairs
+
+
+def members(value: dict[str, Any]) -> Iterable[tuple[str, Any]]:
+    """All members of a parsed object, those with equal keys included."""
+    return value.pairs if isinstance(value, Repeated) else value.items()
 
 
 _BYTES = ("utf-8", "surrogateescape")
@@ -121,7 +139,7 @@ _BYTES = ("utf-8", "surrogateescape")
 
 def _first_wins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
-    return found if len(found) == len(pairs) else dict(reversed(pairs))
+    return found if len(found) == len(pairs) else Repeated(pairs)
 
 
 def _parse_int(text: str) -> int | float:
@@ -187,7 +205,7 @@ def _dump(value: Any, level: int, out: list[str], size: list[int]) -> bool:
         return True
 
     if isinstance(value, dict):
-        for position, (key, item) in enumerate(value.items()):
+        for position, (key, item) in enumerate(members(value)):
             opening = "{" if position == 0 else ","
             if not put(f"{opening}{indented(level + 1)}{quoted(key)}: ") or not _dump(item, level + 1, out, size):
                 return False

@@ -63,8 +63,9 @@ def _example(value: Any) -> Any:
     if not isinstance(value, dict):
         raise invalid_argument(f"Example must be JSON object but got JSON {json_text.type_name(value)}")
     example = example_pb2.Example()
-    for name, content in value.items():
+    for name, content in json_text.members(value):
         feature = example.features.feature[_utf8(name)]
+        feature.Clear()  # of equal keys the last counts
         for item in content if isinstance(content, list) else [content]:
             _add(item, name, feature)
     return example
