@@ -17,7 +17,7 @@ from slipway_tools.pilot.client import (
     SilentError,
     TensorSpec,
 )
-from slipway_tools.pilot.errors import GateFailedError
+from slipway_tools.pilot.errors import GateFailedError, GateInvalidError
 from slipway_tools.pilot.goldenset import Examples
 from slipway_tools.pilot.loop import Loop
 from slipway_tools.pilot.state import State
@@ -131,6 +131,19 @@ def test_a_request_that_times_out_counts_as_that_long() -> None:
     with pytest.raises(GateFailedError) as caught:
         started(server, '{"p50LatencyMillis": "<=50"}')
     assert caught.value.verdict.details["measured"] == 30_000
+
+
+class Casting(Scripted):
+    """A server that answers in another dtype than it says."""
+
+    def predict(self, request: Request, timeout: float) -> dict[str, object]:
+        return {"y": tensors.to_proto(tensors.from_proto(request.message).astype(np.int64), "int64")}
+
+
+@pytest.mark.parametrize("metrics", ['{"matches": ">=1"}', '{"maxAbsoluteError": "<=1"}'])
+def test_an_answer_of_another_dtype_than_the_signature_says(metrics: str) -> None:
+    with pytest.raises(GateInvalidError, match="answers int64, its signature says float32"):
+        started(Casting(), metrics)
 
 
 def test_what_hangs_leaves_the_endpoints_with_its_reason() -> None:

@@ -131,6 +131,14 @@ def test_what_is_right_has_no_example() -> None:
         assert measured.example is None
 
 
+def test_answers_of_one_score_and_of_several() -> None:
+    gate = Gate("s", ())
+    tally = Tally(gate, task("accuracy", labels=[0, 0, 1]))
+    tally.add(0, np.array([[0.9, 0.1], [0.9, 0.1]], np.float32))
+    with pytest.raises(GateInvalidError, match="one score for some examples and several for others"):
+        tally.add(2, np.array([[0.9]], np.float32))
+
+
 def test_text_and_booleans_match_or_not() -> None:
     text = np.array([b"a\0", b"b"], dtype=object)
     (matches,) = tallied(text, "matches", expected=np.array([b"a\0", b"c"], dtype=object))
@@ -271,6 +279,9 @@ def test_tensors_of_a_server(proto: Any, values: list[Any]) -> None:
         (message(types_pb2.DT_QINT8, [1]), "qint8 cannot be compared"),
         (message(types_pb2.DT_FLOAT, [1 << 40]), "shape is not valid"),
         (message(types_pb2.DT_FLOAT, [-1]), "shape is not valid"),
+        (message(types_pb2.DT_DOUBLE, [1 << 29], double_val=[1.0]), "shape is not valid"),
+        (message(types_pb2.DT_STRING, [1 << 29], string_val=[b"a"]), "shape is not valid"),
+        (message(97, [1]), "dtype 97 cannot be compared"),
         (message(types_pb2.DT_FLOAT, [2], tensor_content=b"1234"), "does not fit the shape"),
         (message(types_pb2.DT_FLOAT, [2], tensor_content=b"123"), "buffer size"),
     ],

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -145,12 +146,17 @@ class Asker:
         return self._client.request(plan.signature, rows, plan.dtypes, outputs, start)
 
 
-def _output(task: Task, answer: Mapping[str, object], request: Request) -> tensors.Array:
+def _output(task: Task, answer: Mapping[str, Any], request: Request) -> tensors.Array:
     """Decode one output and check that it has a row for each example."""
     where = f"output {task.output!a} of signature {task.check.signature!a}"
     message = answer.get(task.output)
     if message is None:
         raise GateInvalidError(f"{task.check.field}.output: the server's answer has no {where}; name another output")
+    if tensors.name_of(message.dtype) != task.spec.dtype:
+        raise GateInvalidError(
+            f"{task.check.field}.output: {where} answers {tensors.name_of(message.dtype)}, its signature says "
+            f"{task.spec.dtype}; export the model again or name another output"
+        )
     try:
         array = tensors.from_proto(message)
     except ValueError as error:

@@ -69,6 +69,11 @@ class _Classes:
     def add(self, start: int, got: Array) -> None:
         scores = self._scores(got)
         labels = self._labels[start : start + len(scores)]
+        if start and (scores.shape[1] == 1) != bool(self._single):
+            raise GateInvalidError(
+                f"{self._task.check.field}: output {self._task.output!a} has one score for some examples and several for "
+                "others; name another output"
+            )
         if scores.shape[1] == 1:
             self._single.append(scores[:, 0])
             return

@@ -20,13 +20,16 @@ _FIELDS = {
     "float32": "float_val", "float64": "double_val", "float16": "half_val", "bfloat16": "half_val",
     "int64": "int64_val", "uint32": "uint32_val", "uint64": "uint64_val", "bool": "bool_val",
 }  # fmt: skip
-_MAX_BYTES = 1 << 30
+# Of one array: what a message may bring (client.py), however short the list is that stands for it.
+_MAX_BYTES = 256 << 20
 
 
 def name_of(dtype: int) -> str:
-    """Return TensorFlow's name of a dtype."""
-    name: str = DTYPES.get(dtype) or types_pb2.DataType.Name(dtype).removeprefix("DT_").lower()
-    return name
+    """Return TensorFlow's name of a dtype; the number of one that is newer than these messages."""
+    if (name := DTYPES.get(dtype)) is not None:
+        return name
+    known = dtype in types_pb2.DataType.values()
+    return types_pb2.DataType.Name(dtype).removeprefix("DT_").lower() if known else str(dtype)
 
 
 def to_proto(array: Array, dtype: str) -> Any:
@@ -55,11 +58,11 @@ def from_proto(message: Any) -> Array:
         raise ValueError(f"dtype {name_of(message.dtype)} cannot be compared")
     shape = tuple(dim.size for dim in message.tensor_shape.dim)
     count = math.prod(shape)
-    if min(shape, default=0) < 0 or count > _MAX_BYTES:
+    storage = np.dtype({"bfloat16": "uint16", "float16": "uint16", "string": "object"}.get(dtype, dtype))
+    if min(shape, default=0) < 0 or count * storage.itemsize > _MAX_BYTES:
         raise ValueError("the shape is not valid")
     if dtype == "string":
         return _filled(np.array([*message.string_val, b""], dtype=object)[:-1], count).reshape(shape)
-    storage = np.dtype("uint16" if dtype in {"bfloat16", "float16"} else dtype)
     if message.tensor_content:
         flat = np.frombuffer(message.tensor_content, dtype=storage)
         if flat.size != count:
