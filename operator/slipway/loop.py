@@ -157,8 +157,8 @@ class Loop:
             await asyncio.sleep(self._resync_seconds * self._random.uniform(0.9, 1.0))
             for namespace in self._namespaces:
                 try:
-                    found = await relist(self._source, self._store, KIND, namespace)
-                    self.wake(found.changed | found.lost)
+                    found = await relist(self._source, self._store, KIND, namespace, news=self.wake)
+                    self.wake(found.lost)
                 except ClusterError as error:
                     _log.warning("resync of %s failed: %s", KIND, error)
             for reflector in self._reflectors:

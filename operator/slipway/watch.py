@@ -38,28 +38,39 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Relisted:
-    """What a list brought: keys with something new, keys that lost something, the resourceVersion of the list."""
+    """What a list brought: keys that lost something, the resourceVersion of the list."""
 
-    changed: frozenset[Key]
     lost: frozenset[Key]
     version: str
 
 
-async def relist(source: Source, store: Store, kind: str, namespace: str | None, selector: str = "") -> Relisted:
+async def relist(
+    source: Source,
+    store: Store,
+    kind: str,
+    namespace: str | None,
+    selector: str = "",
+    *,
+    news: Callable[[Iterable[Key]], None],
+) -> Relisted:
     """List one kind into the store, forget what the list lacks; return what came of it.
+
+    `news` is called with the keys whose picture changed, page by page: what a list that broke off has brought is no
+    news to the next one.
 
     Raises:
         ClusterError: the list could not be had; what arrived of it is in the store, nothing was forgotten.
     """
     seen: list[tuple[str, str]] = []
-    changed: set[Key] = set()
     version = ""
     async with aclosing(source.list_pages(kind, namespace, selector)) as pages:  # type: ignore[type-var]
         async for items, version in pages:  # noqa: B007 - the last one counts
+            changed: set[Key] = set()
             for item in items:
                 seen.append((item["metadata"]["namespace"], item["metadata"]["name"]))
                 changed |= store.put(item)
-    return Relisted(frozenset(changed), store.keep_only(kind, namespace, seen, int(version)), version)
+            news(changed)
+    return Relisted(store.keep_only(kind, namespace, seen, int(version)), version)
 
 
 class Wake(Protocol):
@@ -131,12 +142,11 @@ class Reflector:
 
     async def resync(self) -> None:
         """List, take over the differences, wake whom they concern."""
-        found = await relist(self._source, self._store, self.kind, self.namespace, self._selector)
+        found = await relist(self._source, self._store, self.kind, self.namespace, self._selector, news=self._wake)
         self._heard = self._clock()
         if not self._version:
             self._version = found.version
         self.synced.set()
-        self._wake(found.changed)
         self._wake(found.lost, deleted=True)
 
     async def _follow(self) -> None:

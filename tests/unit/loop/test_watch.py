@@ -119,10 +119,10 @@ async def test_news_makes_it_patient_again() -> None:
 
 async def test_a_list_that_breaks_off_forgets_nothing() -> None:
     script = Script([[([service("b", 5)], "10"), TryLater("reset")]], [])
-    _, store, _, _ = make(script)
+    _, store, told, _ = make(script)
     store.put(service("a", 1))
     try:
-        await relist(script, store, "Service", None)
+        await relist(script, store, "Service", None, news=told)
     except TryLater:
         assert names(store) == {"a", "b"}
     else:
