@@ -58,7 +58,7 @@ def up(options: argparse.Namespace, console: Console) -> int:
     with console.step("look"):
         tour.show(kubectl, console)
     with console.step("what to try next"):
-        console.detail(tour.next_steps(kubectl))
+        console.detail(tour.next_steps(kubectl, options.name))
     console.summary()
     if not good:
         raise DemoError(f"the served model was right in less than {REQUIRED_ACCURACY:.0%} of the cases")

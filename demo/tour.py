@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cluster import DEFAULT_NAME
 from demo import progress, reach, report
 from demo.client import Array, ask_all, connect, http
 from demo.console import Console
@@ -102,8 +103,9 @@ def pod_page(kubectl: Kubectl, pod: Manifest, port: int, path: str) -> str:
     return kubectl.run("get", "--raw", f"/api/v1/namespaces/{kubectl.namespace}/pods/{name}:{port}/proxy/{path}").stdout
 
 
-def next_steps(kubectl: Kubectl) -> str:
-    """Return what a newcomer can type now."""
+def next_steps(kubectl: Kubectl, cluster: str) -> str:
+    """Return what a newcomer can type now, with a cluster of this name."""
+    named = "" if cluster == DEFAULT_NAME else f"SLIPWAY_CLUSTER={cluster} "
     return f"""\
 export KUBECONFIG={kubectl.kubeconfig} PATH=$PATH:{kubectl.program.parent}
 kubectl config set-context --current --namespace={kubectl.namespace}
@@ -117,4 +119,4 @@ kill a pod  kubectl delete pod -l serving.slipway.dev/name={NAME} --wait=false
 read on     kubectl explain mdep.spec
 more        examples/README.md: gates, pins, a GPU, autoscaling, batching, archives
 delete it   kubectl delete mdep {NAME}
-the end     make demo-down"""
+the end     {named}make demo-down"""

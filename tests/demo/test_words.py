@@ -1,14 +1,16 @@
 """What the demo prints and decides: progress, tables, metrics, accuracy."""
 
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from demo import manifests, progress, report
+from demo import manifests, progress, report, tour
 from demo.client import Measured
 from demo.console import Console, table
+from demo.kubectl import Kubectl
 
 
 def resource(status: str, observed: int, pods: list[dict[str, str]]) -> dict[str, Any]:
@@ -85,3 +87,11 @@ def test_what_the_demo_makes_is_restricted() -> None:
     assert spec["securityContext"]["runAsNonRoot"]
     assert spec["containers"][0]["securityContext"]["capabilities"] == {"drop": ["ALL"]}
     assert spec["automountServiceAccountToken"] is False
+
+
+@pytest.mark.parametrize(
+    ("cluster", "end"), [("slipway", "make demo-down"), ("mine", "SLIPWAY_CLUSTER=mine make demo-down")]
+)
+def test_the_last_command_takes_down_this_cluster(cluster: str, end: str) -> None:
+    said = tour.next_steps(Kubectl(Path("/bin/kubectl"), Path("/kubeconfig")), cluster)
+    assert said.splitlines()[-1] == f"the end     {end}"
