@@ -95,12 +95,7 @@ class Memory:
         refusals = self._refusals.get(key)
         if not refusals:
             return None
-        ref = (
-            action.ref
-            if isinstance(action, Delete)
-            else Ref(action.manifest["kind"], action.manifest["metadata"]["name"])
-        )
-        known = refusals.get(ref)
+        known = refusals.get(action.ref)
         if known is None or known.until <= now or known.digest != _digest(action):
             return None
         return known.failure, known.until - now

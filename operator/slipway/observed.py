@@ -115,6 +115,11 @@ class Apply:
     create: bool
     manager: str
 
+    @property
+    def ref(self) -> Ref:
+        """Which child."""
+        return Ref(self.manifest["kind"], self.manifest["metadata"]["name"])
+
 
 @dataclass(frozen=True, slots=True)
 class Delete:

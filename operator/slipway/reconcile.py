@@ -8,7 +8,7 @@ ModelDeployment alone.
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
@@ -138,7 +138,8 @@ class Reconciler:
         # 3. act
         if planned.actions and (self._memory.suspected(key) or (_turns(planned) and not self._memory.met(key))):
             if not await self._exists(key, observed):
-                return self._forget(key)
+                # Another one may have its name: the event that tells of it brings no news any more, and no wake.
+                return replace(self._forget(key), wake_after=None if self._store.uid(key) is None else 0.0)
             observed = self._store.snapshot(key)
             planned = plan.decide(key, observed, self._defaults, self._now())
         done = await self._act(key, planned)
@@ -180,7 +181,7 @@ class Reconciler:
         """Carry out the actions in order; stop where going on would do harm."""
         done = _Done()
         for action in planned.actions:
-            ref = _ref(action)
+            ref = action.ref
             known = self._memory.refusal(key, action, self._clock())
             if known is not None:
                 failure, wait = known
@@ -204,7 +205,7 @@ class Reconciler:
         return done
 
     def _refused(self, key: Key, action: Apply | Delete, error: ClusterError, done: _Done) -> None:
-        failure = Failure(_ref(action), _reason(action, error), str(error))
+        failure = Failure(action.ref, _reason(action, error), str(error))
         wait = self._memory.refuse(key, action, failure, self._clock())
         done.failures.append(failure)
         done.wait = wait if done.wait is None else min(wait, done.wait)
@@ -290,12 +291,6 @@ def _turns(planned: Plan) -> bool:
         isinstance(action, Apply) and not action.create and action.manifest["kind"] == "Deployment"
         for action in planned.actions
     )
-
-
-def _ref(action: Apply | Delete) -> Ref:
-    if isinstance(action, Delete):
-        return action.ref
-    return Ref(action.manifest["kind"], action.manifest["metadata"]["name"])
 
 
 def _reason(action: Apply | Delete, error: ClusterError) -> Reason:

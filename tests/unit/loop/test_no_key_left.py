@@ -1,7 +1,15 @@
 """No key is left without a look: news that reaches the store on a by-way wakes its ModelDeployment, too."""
 
+import copy
+from typing import Any
+
 from slipway.cluster import TryLater
-from tests.unit.loop.test_watch import KEY, Script, play, service
+from slipway.reconcile import Result
+from tests.unit.loop import test_reconcile, test_watch
+from tests.unit.loop.test_reconcile import Bench
+from tests.unit.loop.test_watch import Script, play, service
+
+KEY = test_reconcile.KEY
 
 
 async def test_what_a_list_brought_before_it_broke_off_is_news() -> None:
@@ -9,4 +17,28 @@ async def test_what_a_list_brought_before_it_broke_off_is_news() -> None:
     script = Script([pages, [([service("a", 5)], "11")]], [])
     _, told, causes, _ = await play(script)
     assert causes == ["error"]
-    assert told.changed == [KEY], "the second list finds it in the store already, and would tell nobody"
+    assert told.changed == [test_watch.KEY], "the second list finds it in the store already, and would tell nobody"
+
+
+async def test_one_that_was_made_anew_behind_the_watchs_back_is_looked_at() -> None:
+    """The question whether the owner is still there is answered by its successor, before any watch tells of it."""
+    bench = Bench()
+    bench.resource()
+    await bench.reconciler.reconcile(KEY)
+    bench.cluster.taken()
+    successor = copy.deepcopy(bench.store.resource(KEY))
+    assert successor is not None
+    successor["metadata"] |= {"uid": "another", "resourceVersion": "900"}
+
+    async def get(*_: Any) -> Any:
+        return copy.deepcopy(successor)
+
+    bench.cluster.get = get  # type: ignore[method-assign]
+    bench.store.remove("Service", KEY.namespace, "digits", "uid-Service-digits")
+    bench.reconciler.child_deleted(KEY)
+    outcome = await bench.reconciler.reconcile(KEY)
+    assert bench.cluster.taken() == []
+    assert bench.store.put(copy.deepcopy(successor)) == frozenset(), "the watch wakes nobody"
+    assert (outcome.result, outcome.wake_after) == (Result.GONE, 0.0)
+    await bench.reconciler.reconcile(KEY)
+    assert "status" in bench.cluster.taken(), "the collector has yet to take the old one's children"
