@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.model_server.harness import free_port
+from tests.ports import free_port
 
 SECONDS = 120
 
@@ -102,7 +102,7 @@ class Pilot:
         """Wait for the end and return the termination message."""
         assert self.process.wait(seconds) == 1, self.log
         text = self.verdict_file.read_bytes()
-        assert len(text) <= 4096
+        assert len(text) <= 2048
         assert "Traceback" not in self.log
         return json.loads(text)
 

@@ -208,7 +208,7 @@ def test_digest_of_what_is_no_directory(tmp_path: Path, run: Run) -> None:
 )
 def test_a_termination_message_is_never_cut_by_the_kubelet(message: str) -> None:
     text = result.failure(ModelError(Reason.INTERNAL_ERROR, message))
-    assert len(text.encode()) <= 4096
+    assert len(text.encode()) <= 2048
     assert json.loads(text)["reason"] == "InternalError"
 
 

@@ -14,9 +14,9 @@ from slipway_tools.digest import Measured
 from slipway_tools.errors import ModelError
 
 DEFAULT_LOG = Path("/dev/termination-log")
-# The kubelet keeps 4096 bytes; JSON escapes a character to at most 12.
+# The kubelet divides 12 KiB among a pod's containers: fetch, pilot, server, and up to three sidecars of other people.
 _MAX_MESSAGE_CHARS = 1000
-_MAX_BYTES = 4096
+_MAX_BYTES = 2048
 
 
 @dataclass(frozen=True, slots=True)

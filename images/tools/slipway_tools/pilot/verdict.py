@@ -1,4 +1,4 @@
-"""What the pilot leaves behind when the gate does not hold: one JSON object of at most 4 KiB as its termination message.
+"""What the pilot leaves behind when the gate does not hold: one JSON object of at most 2 KiB as its termination message.
 
 The kubelet puts it into the pod's status, where the operator reads it.
 """
@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-# What the kubelet keeps of a termination message.
-MAX_BYTES = 4096
+# The kubelet keeps 12 KiB of a pod's termination messages, divided equally among its containers: this is a whole message as
+# long as other people's sidecars are no more than three.
+MAX_BYTES = 2048
 _MAX_MESSAGE_CHARS = 1000
 _MAX_VALUES = 8
 _MAX_TEXT_CHARS = 64
