@@ -19,12 +19,14 @@ def failed(view: View) -> Says | None:
     if (overdue := _overdue(view)) is None:
         return None
     pod = view.trouble
-    return overdue if pod is None or pod.reason is None else _no(pod.reason, _words(view, pod))
+    if pod is None or pod.reason is None:
+        return _podless(view) or overdue
+    return _no(pod.reason, _words(view, pod))
 
 
 def ready(view: View) -> Says:
     """Return what Ready says: the first of the checks that speaks."""
-    for check in (_refused, _instead, _paused, _done, _stuck, _overdue, _under_way):
+    for check in (_refused, _instead, _paused, _done, _stuck, _podless, _overdue, _under_way):
         if (says := check(view)) is not None:
             return says
     return Says(ConditionStatus.FALSE, Reason.NOT_AVAILABLE, _count_pods(view))
@@ -110,6 +112,16 @@ def _stuck(view: View) -> Says | None:
     return _no(pod.reason, f"{_words(view, pod)}{_last_resort(view)}")
 
 
+def _podless(view: View) -> Says | None:
+    """What the API server says where it refuses to make the pods."""
+    if view.live is None or not view.rolled_out or not (words := rollout.refusal(view.live)):
+        return None
+    if "exceeded quota" not in words:
+        return _no(Reason.APPLY_FAILED, f"A pod cannot be created: {words}")
+    advice = "raise the quota, or ask for less in spec.resources or spec.replicas"
+    return _no(Reason.QUOTA_EXCEEDED, f"A pod cannot be created: {words} ({advice})")
+
+
 def _words(view: View, pod: Pod) -> str:
     return f"Pod {pod.name}: {pod.message}{_advice(view, pod)}"
 
@@ -179,7 +191,7 @@ def _in_trouble(view: View) -> Says | None:
     overdue, pod = _overdue(view), view.trouble
     if pod is not None and pod.reason is not None and (pod.failed or overdue):
         return _no(pod.reason, f"Revision {view.served} is stuck: {_count_pods(view)}")
-    return overdue
+    return overdue and (_podless(view) or overdue)
 
 
 def rolled_back(view: View) -> Says:
@@ -220,8 +232,9 @@ def _advice(view: View, pod: Pod) -> str:
     logs = f"kubectl logs -n {view.key.namespace} {pod.name} -c {names.SERVER_CONTAINER}"
     waits = rollout.number(view.live) == view.served and not view.plan.draining
     found = {
-        Reason.GPU_UNAVAILABLE: "free a GPU, add a node with one, or let an old pod go first with "
-        "spec.rollout.strategy: DrainFirst"
+        Reason.GPU_UNAVAILABLE: "correct spec.gpu, or add a node with such a GPU"
+        if pod.failed
+        else "free a GPU, add a node with one, or let an old pod go first with spec.rollout.strategy: DrainFirst"
         if waits and any(other.revision != view.served for other in view.pods)
         else "free a GPU or add a node with one",
         Reason.UNSCHEDULABLE: "free or add capacity, or ask for less in spec.resources and spec.podTemplate",

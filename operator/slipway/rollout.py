@@ -3,6 +3,7 @@
 Level-based: every answer comes from what is observed now, nothing is remembered.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,6 +16,8 @@ from slipway.runtimes import gpu_resource
 
 _HOLDS_NO_GPU = frozenset({PodState.PENDING, PodState.UNSCHEDULABLE})
 _LEAST_WAIT = 1.0
+_REFUSED_POD = re.compile(r'^pods? "[^"]*" is forbidden: ')
+"""The name is that of one attempt and of no pod."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,16 @@ def condition(live: Manifest, kind: str) -> Manifest:
     """Return a condition of the Deployment, or an empty one."""
     conditions = (live.get("status") or {}).get("conditions") or ()
     return next((item for item in conditions if item.get("type") == kind), {})
+
+
+def refusal(live: Manifest) -> str:
+    """Return the API server's words where it refuses to make pods (quota, admission), or nothing.
+
+    They stand in the Deployment's status alone: there is no pod that could tell.
+    """
+    found = condition(live, "ReplicaFailure")
+    words = str(found.get("message") or found.get("reason") or "")
+    return _REFUSED_POD.sub("", words) if found.get("status") == "True" else ""
 
 
 def replicas(spec: ModelDeploymentSpec, live: Manifest | None) -> int | None:

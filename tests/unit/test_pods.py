@@ -83,6 +83,12 @@ SCHEDULER = "0/3 nodes are available: {}. preemption: 0/3 nodes are available: 3
             "no node has this GPU (nvidia.com/gpu.product=NVIDIA-H100)",
         ),
         (
+            pod().gpu(product="T4").unschedulable("0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector. no new claims to deallocate, preemption: 0/1 nodes"),
+            Reason.GPU_UNAVAILABLE,
+            True,
+            "affinity/selector.",
+        ),
+        (
             # A node has such a GPU, but it is taken: waiting may help.
             pod().gpu(product="NVIDIA-H100").unschedulable(SCHEDULER.format("1 Insufficient nvidia.com/gpu, 2 node(s) didn't match Pod's node affinity/selector")),
             Reason.GPU_UNAVAILABLE,
@@ -104,6 +110,7 @@ def test_not_scheduled(built: PodJson, reason: Reason, failed: bool, said: str) 
     assert (found.state, found.reason, found.failed) == (PodState.UNSCHEDULABLE, reason, failed)
     assert said in found.message
     assert "preemption" not in found.message
+    assert "claims to deallocate" not in found.message
 
 
 CAUSE = 'failed to resolve reference "docker.io/slipway/x:1": docker.io/slipway/x:1: not found'

@@ -300,6 +300,42 @@ def test_no_progress_and_nobody_says_why() -> None:
     assert told["history"][0]["verdict"] == "Failed"
 
 
+NO_ROOM = 'pods "digits-1-x" is forbidden: exceeded quota: small, requested: pods=1, used: pods=2, limited: pods=2'
+NOT_ALLOWED = 'pods "digits-1-x" is forbidden: violates PodSecurity "restricted:latest": runAsNonRoot != true'
+
+
+@pytest.mark.parametrize(("words", "reason"), [(NO_ROOM, "QuotaExceeded"), (NOT_ALLOWED, "ApplyFailed")])
+def test_pods_that_may_not_be_made(words: str, reason: str) -> None:
+    """No pod can tell of it: the words are in the Deployment alone."""
+    world = rolling(updatedReplicas=0, replicas=2)
+    world.deployment["status"]["conditions"].append(
+        {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": words}
+    )
+    told = world.say()
+    assert condition(told, "Ready")[:2] == ("False", reason)
+    assert condition(told, "Ready")[2].startswith("A pod cannot be created: " + words.partition("forbidden: ")[2])
+    assert told["history"][0]["verdict"] == "Progressing", "room may come until the deadline"
+    told = overdue(world).say()
+    assert facts(told)["Progressing"] == ("False", reason)
+    assert (told["history"][0]["verdict"], told["history"][0]["reason"]) == ("Failed", reason)
+
+
+def test_pods_that_could_be_made_after_all() -> None:
+    world = rolling()
+    world.deployment["status"]["conditions"].append(
+        {"type": "ReplicaFailure", "status": "False", "reason": "FailedCreate", "message": NO_ROOM}
+    )
+    assert facts(world.say())["Ready"] == ("False", "RollingOut")
+
+
+def test_a_gpu_that_no_node_has_is_not_freed_by_anybody() -> None:
+    waits = a_pod(
+        "new", 2, PodState.UNSCHEDULABLE, reason=Reason.GPU_UNAVAILABLE, message="no node has this GPU", failed=True
+    )
+    told = with_pods(rolling(), waits).say()
+    assert condition(told, "Ready")[2].endswith("(correct spec.gpu, or add a node with such a GPU)")
+
+
 def test_trouble_of_an_old_pod_is_not_that_of_the_new_revision() -> None:
     told = with_pods(rolling(), in_trouble(Reason.CRASH_LOOP, name="old", revision=1)).say()
     assert facts(told)["Ready"] == ("False", "RollingOut")

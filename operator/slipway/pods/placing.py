@@ -68,7 +68,9 @@ def not_scheduled(facts: Facts) -> Finding | None:
     condition = facts.conditions.get("PodScheduled", {})
     if condition.get("status") != "False":
         return None
-    words = loose.text(condition.get("message")).partition(" preemption:")[0]
+    words = (
+        loose.text(condition.get("message")).partition(" preemption:")[0].removesuffix(" no new claims to deallocate,")
+    )
     if claim := _CLAIM.search(words):
         said = f'PersistentVolumeClaim "{claim[1]}" does not exist in this namespace'
         return Finding(PodState.UNSCHEDULABLE, Reason.VOLUME_NOT_FOUND, said, failed=True)
