@@ -23,6 +23,26 @@ CLUSTER = os.environ.get("SLIPWAY_CLUSTER", "slipway")
 BUILD = ROOT / "build" / "e2e"
 
 
+TEST_SECONDS = 600
+"""Of one test, what it waits for included: the cluster, that another worker prepares, and the GPU, that another has."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the tests on a cluster the time that a slow machine takes."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent) and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(TEST_SECONDS))
+
+
+@contextmanager
+def alone(what: str) -> Iterator[None]:
+    """Have something of the cluster for one test at a time."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    with (BUILD / f"{what}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 @pytest.fixture(scope="session")
 def kubectl(tmp_path_factory: pytest.TempPathFactory, testrun_uid: str) -> Kubectl:
     """The cluster with images, chart and archives in it; the first worker of a run prepares it for all."""
@@ -101,12 +121,18 @@ def namespace(kubectl: Kubectl, request: pytest.FixtureRequest) -> Iterator[Kube
 
 
 @pytest.fixture
+def operator_alone(kubectl: Kubectl) -> Iterator[None]:
+    """No other test ends the operator meanwhile. Models are made and served all the time, with a pause where it is away."""
+    with alone("operator"):
+        yield
+
+
+@pytest.fixture
 def one_gpu(kubectl: Kubectl) -> Iterator[str]:
     """A node with one GPU that exists for the scheduler only; yields its product. One test at a time has it."""
     product = "NVIDIA-A100-SXM4-80GB"
     command = [sys.executable, "-m", "cluster", "gpu", f"--name={CLUSTER}"]
-    with (BUILD / "gpu.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with alone("gpu"):
         subprocess.run([*command, "--count=1", f"--product={product}"], cwd=ROOT, check=True)
         yield product
         subprocess.run([*command, "--off"], cwd=ROOT, check=True)

@@ -51,12 +51,11 @@ def test_drift_is_repaired_and_what_others_add_stays(namespace: Kubectl) -> None
         "service",
         "mended",
         lambda found: found["spec"]["selector"] == {"serving.slipway.dev/name": "mended"},
-        seconds=30,
     )
     assert repaired["metadata"]["annotations"]["example.org/note"] == "stays"
     namespace.run("delete", "service", "mended-headless")
     wait.until(namespace, "deployment", "mended", lambda found: found["status"].get("readyReplicas") == 1)
-    namespace.run("wait", "--for=create", "service/mended-headless", "--timeout=30s")
+    namespace.run("wait", "--for=create", "service/mended-headless", "--timeout=180s", timeout=190)
     [after] = pods(namespace, "mended")
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
 

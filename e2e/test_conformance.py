@@ -22,7 +22,7 @@ def words(kubectl: Kubectl) -> str:
 def started(kubectl: Kubectl) -> Manifest:
     """Start the server, with image and pod from the operator, which is asked for a model without pods; return the pod."""
     kubectl.apply(deployment(NAME, url(conformance.ARCHIVE), replicas=0))
-    kubectl.run("wait", "--for=create", f"deployment/{NAME}", "--timeout=30s")
+    kubectl.run("wait", "--for=create", f"deployment/{NAME}", "--timeout=180s", timeout=190)
     rendered = kubectl.get("deployment", NAME)
     assert rendered is not None
     output = kubectl.apply(conformance.pod(NAME, rendered))

@@ -73,8 +73,8 @@ def test_a_server_that_hangs_is_taken_out_until_it_answers(started: Kubectl) -> 
     wait.ready(started, "hangs")
     [pod] = pods(started, "hangs")
     with stopped(server_process(pod)):
-        endpoint(started, "hangs", ready=False, seconds=40)
-    endpoint(started, "hangs", ready=True, seconds=60)
+        endpoint(started, "hangs", ready=False, seconds=120)
+    endpoint(started, "hangs", ready=True, seconds=180)
     state = wait.ready(started, "hangs")
     assert [found["metadata"]["uid"] for found in pods(started, "hangs")] == [pod["metadata"]["uid"]]
     assert verdicts(state) == {1: ("Ready", "")}
@@ -94,12 +94,12 @@ def test_a_server_that_starts_to_answer_wrongly_is_taken_out_until_it_is_right(s
     wait.ready(started, "strays")
     [pod] = pods(started, "strays")
     tune(started, pod, OFFSET + 1)
-    endpoint(started, "strays", ready=False, seconds=40)
+    endpoint(started, "strays", ready=False, seconds=120)
     state = wait.refused(started, "strays", "GateFailed", "matches")
     assert current(state, "Available")["status"] == "False"
     assert current(state, "RolledBack")["status"] == "False"  # it had served: nothing is gained by another revision
     tune(started, pod, OFFSET)
-    endpoint(started, "strays", ready=True, seconds=120)  # the kubelet waits longer after each refusal
+    endpoint(started, "strays", ready=True, seconds=300)  # the kubelet waits longer after each refusal
     state = wait.ready(started, "strays")
     assert [found["metadata"]["uid"] for found in pods(started, "strays")] == [pod["metadata"]["uid"]]
     assert verdicts(state) == {1: ("Ready", "")}

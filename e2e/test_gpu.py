@@ -28,7 +28,6 @@ def test_an_update_lets_the_old_pod_go_first(one_gpu: str, namespace: Kubectl) -
         "deployment",
         "single",
         lambda found: found["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0,
-        seconds=30,
     )
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from demo.kubectl import Kubectl, KubectlError
 from demo.platform import OPERATOR_NAMESPACE, OPERATOR_SELECTOR
+from e2e.conftest import alone
 from e2e.lib import load_dns, load_plain, load_run, load_watch, wait
 from e2e.lib.load_model import (
     ANSWERS,
@@ -133,9 +134,10 @@ CALM = {"metrics": [{"type": "CPU", "target": 1000}]}
 def restart_operator(model: Model) -> None:
     """The operator is restarted in the middle of an update."""
     system = model.kubectl.within(OPERATOR_NAMESPACE)
-    model.apply(NEW if model.uri == OLD else OLD)
-    system.run("delete", "pods", f"--selector={OPERATOR_SELECTOR}", "--grace-period=0", "--force")
-    wait.ready(model.kubectl, NAME, 240)
+    with alone("operator"):
+        model.apply(NEW if model.uri == OLD else OLD)
+        system.run("delete", "pods", f"--selector={OPERATOR_SELECTOR}", "--grace-period=0", "--force")
+        wait.ready(model.kubectl, NAME)
 
 
 Scenario = Callable[[Model], None]

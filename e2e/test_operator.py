@@ -1,5 +1,7 @@
 """The operator itself: checked by helm, restarted without a trace, absent without harm."""
 
+import pytest
+
 from demo.kubectl import Kubectl, Manifest
 from demo.platform import OPERATOR_NAMESPACE, OPERATOR_SELECTOR, RELEASE, tool
 from demo.shell import read
@@ -18,6 +20,9 @@ def versions(kubectl: Kubectl, name: str) -> dict[str, str]:
     objects: dict[str, Manifest] = {"": kubectl.get("mdep", name) or {}} | children(kubectl, name)
     objects |= {pod["metadata"]["name"]: pod for pod in pods(kubectl, name)}
     return {key: item["metadata"]["resourceVersion"] for key, item in objects.items()}
+
+
+pytestmark = pytest.mark.usefixtures("operator_alone")
 
 
 def test_helm_test(kubectl: Kubectl) -> None:
@@ -40,11 +45,12 @@ def test_it_runs_restricted_and_says_how_it_is(kubectl: Kubectl) -> None:
 def test_a_restart_leaves_no_trace(namespace: Kubectl) -> None:
     namespace.apply(deployment("calm", MODEL, replicas=2))
     wait.ready(namespace, "calm")
+    wait.until(namespace, "poddisruptionbudget", "calm", lambda found: found["status"].get("disruptionsAllowed") == 1)
     system = namespace.within(OPERATOR_NAMESPACE)
     before = versions(namespace, "calm")
     system.run("rollout", "restart", "deployment", f"--selector={OPERATOR_SELECTOR}")
     for item in system.items("deployments", OPERATOR_SELECTOR):
-        system.run("rollout", "status", f"deployment/{item['metadata']['name']}", "--timeout=120s", timeout=130)
+        system.run("rollout", "status", f"deployment/{item['metadata']['name']}", "--timeout=240s", timeout=250)
     # The new operator is at work as soon as it serves something new; by then it has looked at everything old.
     namespace.apply(deployment("after", MODEL))
     wait.ready(namespace, "after")
@@ -60,12 +66,12 @@ def test_models_heal_without_it(namespace: Kubectl) -> None:
     system.run("scale", "deployment", name, "--replicas=0")
     try:
         system.run("wait", "--for=delete", "pod", f"--selector={OPERATOR_SELECTOR},app.kubernetes.io/component=operator",
-                   "--timeout=60s")  # fmt: skip
+                   "--timeout=120s", timeout=130)  # fmt: skip
         killed = uids(pods(namespace, "alone"))
         namespace.run("delete", "pod", "--selector=serving.slipway.dev/name=alone", "--grace-period=0", "--force")
         wait.replaced(namespace, "alone", killed)
         assert traffic.ask_once(namespace, "alone") == ANSWER
     finally:
         system.run("scale", "deployment", name, f"--replicas={count}")
-        system.run("rollout", "status", f"deployment/{name}", "--timeout=120s", timeout=130)
+        system.run("rollout", "status", f"deployment/{name}", "--timeout=240s", timeout=250)
     wait.ready(namespace, "alone")

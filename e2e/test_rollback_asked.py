@@ -98,7 +98,9 @@ def test_the_count_of_an_autoscaler_is_kept(namespace: Kubectl) -> None:
     autoscaling = {"minReplicas": 1, "maxReplicas": 2}
     namespace.apply(deployment("counted", TWO, autoscaling=autoscaling))
     wait.ready(namespace, "counted")
-    # As an autoscaler does. It will take the second pod away again, but not within five minutes.
+    # As an autoscaler does. The real one would take the second pod away again, when it has measured both.
+    namespace.run("wait", "--for=create", "hpa/counted", "--timeout=180s", timeout=190)
+    namespace.patch("hpa", "counted", {"spec": {"behavior": {"scaleDown": {"selectPolicy": "Disabled"}}}})
     namespace.run("scale", "deployment", "counted", "--replicas=2")
     wait.until(namespace, KIND, "counted", lambda found: found["status"].get("readyReplicas") == 2)
     both = uids(pods(namespace, "counted"))

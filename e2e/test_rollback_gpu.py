@@ -28,21 +28,20 @@ CASES: dict[str, tuple[str, str, bool]] = {
 @pytest.mark.parametrize("strategy", CASES)
 def test_the_gpu_goes_back_to_what_served(one_gpu: str, namespace: Kubectl, strategy: str) -> None:
     deadline, reason, survives = CASES[strategy]
-    more: dict[str, Any] = {
-        "gpu": {"count": 1, "product": one_gpu},
-        "rollout": {"strategy": strategy, "progressDeadline": deadline},
-    }
-    namespace.apply(deployment("scarce", TWO, **more))
+    gpu: dict[str, Any] = {"count": 1, "product": one_gpu}
+    # The deadline is the bad revision's: on a slow machine the good one may take longer to start.
+    namespace.apply(deployment("scarce", TWO, gpu=gpu, rollout={"strategy": strategy}))
     wait.ready(namespace, "scarce")
     first = uids(pods(namespace, "scarce"))
     with endpoints.watched(namespace, "scarce") as seen:
-        namespace.apply(deployment("scarce", MISSING, **more))
+        limits = {"strategy": strategy, "progressDeadline": deadline}
+        namespace.apply(deployment("scarce", MISSING, gpu=gpu, rollout=limits))
         if not survives:
             # The old pod has been told to go; nobody asks it, so it need not wait for its clients to leave.
             wait.until(namespace, "deployment", "scarce", lambda _: not uids(pods(namespace, "scarce")) & first)
             old = f"--selector={selector('scarce')},serving.slipway.dev/revision=1"
             namespace.run("delete", "pods", old, "--grace-period=0", "--force")
-        state = rolled_back(namespace, "scarce", reason, seconds=180)
+        state = rolled_back(namespace, "scarce", reason)
         wait.until(namespace, "deployment", "scarce", lambda found: found["status"].get("readyReplicas") == 1)
     assert state["status"]["stableRevision"] == 1
     assert seen.of(2)

@@ -24,11 +24,10 @@ def test_no_call_fails_and_ready_means_served(namespace: Kubectl) -> None:
         # Nodes learn a moment later that the old pods are on their way out; until then these still answer.
         traffic.settled(namespace, "loaded", NEW)
         after = seen.calls
-        # The crowd's own channels follow when they come of age.
-        traffic.wait_for(seen, lambda: seen.calls > after + 200 and seen.answers[NEW] > 0)
+        # The crowd's own channels follow when they come of age. A slow machine takes its time for a thousand calls.
+        traffic.wait_for(seen, lambda: seen.calls > max(1000, after + 200) and seen.answers[NEW] > 0)
     assert seen.failures == []
     assert set(seen.answers) == {OLD, NEW}
-    assert seen.calls > 1000
 
 
 def test_a_negative_control_does_fail(namespace: Kubectl) -> None:
@@ -48,9 +47,7 @@ def test_status_follows_through_an_update(namespace: Kubectl) -> None:
     first = wait.ready(namespace, "told")
     assert current(first, "Progressing")["reason"] == "Complete"
     namespace.apply(deployment("told", url("half_plus_three.tar.gz")))
-    rolling = wait.until(
-        namespace, "mdep", "told", lambda state: current(state, "Progressing")["status"] == "True", seconds=30
-    )
+    rolling = wait.until(namespace, "mdep", "told", lambda state: current(state, "Progressing")["status"] == "True")
     assert current(rolling, "Ready")["status"] == "False"
     assert current(rolling, "Available")["status"] == "True"
     last = wait.ready(namespace, "told")

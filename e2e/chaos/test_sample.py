@@ -55,6 +55,7 @@ def end(state: Manifest) -> tuple[object, ...]:
     return numbers, conditions, [(entry["revision"], entry["verdict"]) for entry in status["history"]]
 
 
+@pytest.mark.usefixtures("operator_alone")
 @pytest.mark.parametrize("number", range(1))
 def test_killed_in_the_middle(namespace: Kubectl, number: int) -> None:
     rng = random.Random(SEED + number)
@@ -80,7 +81,7 @@ def test_killed_in_the_middle(namespace: Kubectl, number: int) -> None:
         namespace.apply(deployment("struck", CORRUPT, replicas=2))
         time.sleep(moments[1])
         deleted_or_killed(namespace)
-        state = gates.rolled_back(namespace, "struck", "LoadFailed", seconds=150)
+        state = gates.rolled_back(namespace, "struck", "LoadFailed")
         assert end(state) == (
             (3, 2, 2, 2),
             {"Ready": "False", "Available": "True", "Progressing": "False", "RolledBack": "True"},

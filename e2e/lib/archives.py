@@ -59,7 +59,7 @@ def start(kubectl: Kubectl, files: Path) -> None:
     system.apply(manifests.namespace(NAMESPACE))
     output = system.apply(*server())
     assert not output.warnings, output.warnings
-    system.run("wait", "--for=condition=Ready", f"pod/{NAME}", "--timeout=120s", timeout=130)
+    system.run("wait", "--for=condition=Ready", f"pod/{NAME}", "--timeout=240s", timeout=250)
     put(kubectl, *sorted(files.iterdir()))
 
 

@@ -38,7 +38,7 @@ def gated(golden: Mapping[str, Any], metrics: Mapping[str, str] | None = None, *
     return {"gate": {"golden": dict(golden)} | ({"metrics": dict(metrics)} if metrics else {}) | more}
 
 
-def rolled_back(kubectl: Kubectl, name: str, reason: str, words: str = "", seconds: float = 120) -> Manifest:
+def rolled_back(kubectl: Kubectl, name: str, reason: str, words: str = "", seconds: float = 240) -> Manifest:
     """Wait until the newest spec failed for a reason and the stable revision alone is there again, all of it."""
 
     def holds(state: Manifest) -> bool:

@@ -18,7 +18,7 @@ from cluster.ports import free_ports
 from demo.kubectl import Kubectl
 from slipway.render import drain
 
-_START_SECONDS = 20
+_START_SECONDS = 60
 _A, _IN = 1, 1
 _ALWAYS_THERE = "kubernetes.default.svc.cluster.local"
 

@@ -89,7 +89,7 @@ def capacity(kubectl: Kubectl, model: str, seconds: float = 600) -> Iterator[Cap
 
     thread = threading.Thread(target=follow, daemon=True)
     thread.start()
-    settled(kubectl, lambda: bool(watched.seen), "a first look at the endpoints", 30)
+    settled(kubectl, lambda: bool(watched.seen), "a first look at the endpoints", 60)
     yield watched
     assert not watched.problems, watched.problems
     stop.set()

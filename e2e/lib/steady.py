@@ -45,7 +45,7 @@ class Steady:
         assert set(restarts) == {0}
         assert self.seen.served == self.first
 
-    def goes_back(self, spec: dict[str, Any], reason: str, words: str, seconds: float = 120) -> Manifest:
+    def goes_back(self, spec: dict[str, Any], reason: str, words: str, seconds: float = 240) -> Manifest:
         """Apply a bad update and follow it to its end: refused, never served, taken back by itself, and told."""
         self.kubectl.apply(self.changed(spec))
         asked = (self.kubectl.get(KIND, self.name) or {})["spec"]

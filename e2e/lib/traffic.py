@@ -42,7 +42,7 @@ def ask_once(kubectl: Kubectl, model: str) -> float:
         return ask(predictor, model)
 
 
-def settled(kubectl: Kubectl, model: str, answer: float, seconds: float = 30) -> None:
+def settled(kubectl: Kubectl, model: str, answer: float, seconds: float = 120) -> None:
     """Wait until ten new channels in a row get this answer."""
     deadline, right = time.monotonic() + seconds, 0
     while right < 10:
@@ -64,7 +64,7 @@ class Crowd:
         return sum(self.answers.values()) + len(self.failures)
 
 
-def wait_for(seen: Crowd, holds: Callable[[], bool], seconds: float = 60) -> None:
+def wait_for(seen: Crowd, holds: Callable[[], bool], seconds: float = 180) -> None:
     """Wait until the crowd has seen something; it wakes this up at every call that ends."""
     with seen.changed:
         assert seen.changed.wait_for(holds, seconds), f"not within {seconds:.0f} s: {seen}"

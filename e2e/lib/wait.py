@@ -1,4 +1,7 @@
-"""Waiting for the cluster by watching it: a deadline, a condition, and a message that says what was there instead."""
+"""Waiting for the cluster by watching it: a deadline, a condition, and a message that says what was there instead.
+
+The deadlines are those of a slow machine on which others take the operator away meanwhile; nothing waits longer than it has to.
+"""
 
 import json
 from collections.abc import Callable
@@ -10,7 +13,7 @@ from e2e.lib.resources import KIND, current, pods, uids
 Predicate = Callable[[Manifest], bool]
 
 
-def until(kubectl: Kubectl, kind: str, name: str, holds: Predicate, seconds: float = 120) -> Manifest:
+def until(kubectl: Kubectl, kind: str, name: str, holds: Predicate, seconds: float = 180) -> Manifest:
     """Return the object as soon as `holds` is true of it; fail with its last state after `seconds`."""
     last: Manifest = {}
     with kubectl.watch(kind, name, seconds) as states:
@@ -24,12 +27,12 @@ def until(kubectl: Kubectl, kind: str, name: str, holds: Predicate, seconds: flo
     )
 
 
-def ready(kubectl: Kubectl, name: str, seconds: float = 150) -> Manifest:
+def ready(kubectl: Kubectl, name: str, seconds: float = 240) -> Manifest:
     """Wait until a ModelDeployment serves its newest spec."""
     return until(kubectl, KIND, name, lambda state: current(state, "Ready")["status"] == "True", seconds)
 
 
-def refused(kubectl: Kubectl, name: str, reason: str, words: str = "", seconds: float = 90) -> Manifest:
+def refused(kubectl: Kubectl, name: str, reason: str, words: str = "", seconds: float = 180) -> Manifest:
     """Wait until Ready is False for a reason, with words in its message (case does not count)."""
 
     def holds(state: Manifest) -> bool:
@@ -40,7 +43,7 @@ def refused(kubectl: Kubectl, name: str, reason: str, words: str = "", seconds: 
     return until(kubectl, KIND, name, holds, seconds)
 
 
-def replaced(kubectl: Kubectl, name: str, before: set[str], seconds: float = 120) -> None:
+def replaced(kubectl: Kubectl, name: str, before: set[str], seconds: float = 180) -> None:
     """Wait until a Deployment has pods that are ready, and none of them was there before."""
 
     def holds(_: Manifest) -> bool:
@@ -51,7 +54,7 @@ def replaced(kubectl: Kubectl, name: str, before: set[str], seconds: float = 120
     until(kubectl, "deployment", name, holds, seconds)
 
 
-def gone(kubectl: Kubectl, kind: str, name: str, seconds: float = 90) -> None:
+def gone(kubectl: Kubectl, kind: str, name: str, seconds: float = 180) -> None:
     """Wait until an object does not exist."""
     kubectl.run("wait", "--for=delete", f"{kind}/{name}", f"--timeout={seconds:.0f}s", timeout=seconds + 10)
 
