@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -114,9 +113,7 @@ def test_a_named_context_is_used_copied_and_forgotten(
 
 
 def test_without_an_audit_log_asking_for_it_is_an_error_and_nothing_is_left() -> None:
-    started = time.monotonic()
     with ControlPlane() as small:
-        assert time.monotonic() - started < 60  # 3 s on an idle machine
         pids = [small.pid(component) for component in ("etcd", "kube-apiserver")]
         with pytest.raises(ClusterError, match=r"Options\(audit=True\)"):
             list(small.audit_events())

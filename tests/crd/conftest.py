@@ -47,5 +47,5 @@ def kubectl(plane: ControlPlane, bare_kubectl: Kubectl) -> Kubectl:
     assert bare_kubectl("apply", "--filename", str(CRD)).stderr == ""  # no warning of a pattern, a rule or a default
     # Not `kubectl wait`: it fails on an object that has no conditions yet. `kubectl explain` reads the second one.
     for path in (COLLECTION, "/openapi/v3/apis/serving.slipway.dev/v1alpha1"):
-        eventually(partial(plane.api().healthy, path), f"the API server serves {path}", 30)
+        eventually(partial(plane.api().healthy, path), f"the API server serves {path}")
     return bare_kubectl

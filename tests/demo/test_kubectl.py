@@ -59,9 +59,9 @@ def test_warnings_are_kept(kubectl: Kubectl) -> None:
 
 def test_a_watch_yields_each_state_and_ends_at_its_deadline(kubectl: Kubectl) -> None:
     began = time.monotonic()
-    with kubectl.watch("thing", "watched", 0.5) as states:
+    with kubectl.watch("thing", "watched", 3) as states:
         assert [state["n"] for state in states] == [1, 2, 3]
-    assert 0.4 < time.monotonic() - began < 10
+    assert 2.9 < time.monotonic() - began < 50, "kubectl itself would end after a minute"
 
 
 def test_a_watch_that_is_left_early_leaves_no_process(kubectl: Kubectl) -> None:
@@ -73,7 +73,7 @@ def test_a_watch_that_is_left_early_leaves_no_process(kubectl: Kubectl) -> None:
 
 
 def test_a_watch_is_begun_anew_now_and_then(kubectl: Kubectl) -> None:
-    with kubectl.watch("thing", "watched", 60, renew=0.3) as states:
+    with kubectl.watch("thing", "watched", 60, renew=3) as states:
         first = [next(states)["n"] for _ in range(3)]
         pid = Path(f"{kubectl.program}.pid").read_text().strip()
         assert [*first, *(next(states)["n"] for _ in range(2))] == [1, 2, 3, 1, 2]
