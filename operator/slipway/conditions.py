@@ -138,7 +138,7 @@ def _last_resort(view: View) -> str:
 def _overdue(view: View) -> Says | None:
     if view.served is None or not failure.overdue(view.served, view.live, view.memory, view.now):
         return None
-    message = f"Revision {view.served} has made no progress within spec.rollout.progressDeadline: {_count_pods(view)}"
+    message = f"Revision {view.served} has made no progress within spec.rollout.progressDeadline: {_counts(view)}"
     return _no(Reason.PROGRESS_DEADLINE_EXCEEDED, message)
 
 
@@ -176,7 +176,7 @@ def progressing(view: View) -> Says:
 def _waits(view: View) -> Says | None:
     if not view.plan.paused:
         return None
-    return _no(Reason.PAUSED, f"Revision {view.revision} failed and is left as it is: {_count_pods(view)}")
+    return _no(Reason.PAUSED, f"Revision {view.revision} failed and is left as it is: {_counts(view)}")
 
 
 def _finished(view: View) -> Says | None:
@@ -190,7 +190,7 @@ def _finished(view: View) -> Says | None:
 def _in_trouble(view: View) -> Says | None:
     overdue, pod = _overdue(view), view.trouble
     if pod is not None and pod.reason is not None and (pod.failed or overdue):
-        return _no(pod.reason, f"Revision {view.served} is stuck: {_count_pods(view)}")
+        return _no(pod.reason, f"Revision {view.served} is stuck: {_counts(view)}")
     return overdue and (_podless(view) or overdue)
 
 
@@ -212,15 +212,19 @@ def _no(reason: Reason, message: str) -> Says:
 
 
 def _count_pods(view: View) -> str:
+    return f"Revision {view.served}: {_counts(view)}"
+
+
+def _counts(view: View) -> str:
     counts = view.counts
     if counts is None:
-        return f"Revision {view.served}: the Deployment is being created"
+        return "the Deployment is being created"
     if not view.rolled_out or not counts.current:
-        return f"Revision {view.served}: the Deployment takes it up"
+        return "the Deployment takes it up"
     old = max(0, counts.replicas - counts.updated)
-    rest = f", {old} of {'an older' if not view.back else 'another'} revision" if old else ""
+    rest = f" in all, {old} of {'an older' if not view.back else 'another'} revision" if old else ""
     more = "; more come when the first has told what it fetched" if view.plan.throttled else ""
-    return f"Revision {view.served}: {counts.updated} of {_pods(counts.wanted)} there, {counts.ready} ready{rest}{more}"
+    return f"{counts.updated} of {_pods(counts.wanted)} there, {counts.ready} ready{rest}{more}"
 
 
 def _pods(number: int) -> str:

@@ -25,7 +25,7 @@ from slipway import (
     serving,
     wanted,
 )
-from slipway.api import ModelDeploymentSpec, Reason
+from slipway.api import ModelDeploymentSpec, Reason, Verdict
 from slipway.observed import Apply, Delete, Key, Manifest, Observed, Plan, Problem, Ref
 from slipway.remembered import Remembered
 from slipway.render import Owner, Wanted
@@ -123,7 +123,9 @@ def _before(case: _Case) -> Record | None:
 
 
 def _not_found(case: _Case, pinned: int) -> Problem:
-    known = ", ".join(str(record.number) for record in case.records[:_MOST_NAMED])
+    numbers = [record.number for record in case.records[:_MOST_NAMED]]
+    failed = {number for number in numbers if case.memory.verdict(number) is Verdict.FAILED}
+    known = ", ".join(f"{number} (failed)" if number in failed else str(number) for number in numbers)
     fix = f"choose one of {known}, or remove the field" if known else "remove the field"
     return Problem(Reason.REVISION_NOT_FOUND, f"spec.pinnedRevision: there is no record of revision {pinned}: {fix}")
 

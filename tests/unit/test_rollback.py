@@ -324,6 +324,12 @@ def test_a_pinned_revision_that_is_gone_leaves_what_is_served() -> None:
     assert world.deployment["spec"]["replicas"] == 3, "the rest of the spec is carried out"
 
 
+def test_of_the_revisions_to_choose_from_those_that_failed_are_marked() -> None:
+    world = rolled_back()
+    world.change(pinnedRevision=7)
+    assert "choose one of 2 (failed), 1, or remove" in condition(world.say(), "Ready")[2]
+
+
 def test_a_pinned_revision_that_never_was() -> None:
     decided = World(Model().spec(pinnedRevision=1)).decide()
     assert decided.actions == ()

@@ -196,7 +196,7 @@ def test_a_roll_out_counts_its_pods() -> None:
     assert condition(told, "Progressing") == (
         "True",
         "RollingOut",
-        "Revision 2: 1 of 2 pods there, 2 ready, 2 of an older revision",
+        "Revision 2: 1 of 2 pods there, 2 ready in all, 2 of an older revision",
     )
     assert facts(told)["Available"] == ("True", "Available")
     assert [(entry["revision"], entry["verdict"]) for entry in told["history"]] == [(2, "Progressing"), (1, "Ready")]
