@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -239,6 +240,22 @@ def zipped(*entries: tuple[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> b
 )
 def test_a_hostile_npz(file: Path, content: bytes, words: str) -> None:
     assert words in refusal(file, content)
+
+
+def test_text_takes_no_more_memory_than_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "g.npz"
+    text = np.full((1000, 2000), "a", dtype="U1")
+    text[0, 0], text[999, 1999] = "\u00e9", "\U0001f40b"
+    np.savez_compressed(path, **{"inputs/x": text})
+    tracemalloc.start()
+    try:
+        read = goldenset.read(path, "s")["s"].inputs["x"]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * text.nbytes
+    assert (read.shape, read[0, 0], read[5, 5]) == (text.shape, "\u00e9".encode(), b"a")
+    assert read[999, 1999] == "\U0001f40b".encode()
 
 
 def test_the_entries_are_counted_before_the_archive_is_opened(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
