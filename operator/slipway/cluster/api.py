@@ -149,7 +149,7 @@ class Cluster:
         """
         found = resource(kind)
         path = found.path(namespace, name)
-        request = Request("update", found.plural, "PUT", path, body=body, seconds=seconds, urgent=True)
+        request = Request("update", found.plural, "PUT", path, body=body, seconds=lambda: seconds, urgent=True)
         return await self._read(request)
 
     async def merge(self, kind: str, namespace: str, name: str, patch: Manifest) -> Manifest:
@@ -251,7 +251,7 @@ class Cluster:
         counted = f"{found.plural}/{subresource}" if subresource else found.plural
         content_type = content_type or (_APPLY if method == "PATCH" else "application/json")
         path = found.path(namespace, name, subresource)
-        request = Request(verb, counted, method, path, query, body, content_type, self._fence.remaining())
+        request = Request(verb, counted, method, path, query, body, content_type, self._fence.remaining)
         answer: Manifest = await self._connection.send(request)
         return answer
 

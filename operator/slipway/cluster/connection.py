@@ -10,7 +10,7 @@ import os
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlencode, urlsplit
@@ -53,7 +53,11 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request. `verb` and `resource` are for counting, `seconds` bounds it (None: the connection's own bound)."""
+    """One request. `verb` and `resource` are for counting.
+
+    `seconds` bounds it (None: the connection's own bound); it is asked when the request is about to be sent, because it
+    may have to wait until then.
+    """
 
     verb: str
     resource: str
@@ -62,7 +66,7 @@ class Request:
     query: Mapping[str, str] | None = None
     body: Any = None
     content_type: str = "application/json"
-    seconds: float | None = None
+    seconds: Callable[[], float] | None = None
     urgent: bool = False
 
 
@@ -161,10 +165,10 @@ class Connection:
         Raises:
             ClusterError: one of its kinds; the HTTP client's own exceptions never come out of here.
         """
-        async with self._slots:
+        async with nullcontext() if request.urgent else self._slots:
             if not request.urgent and (pause := self._quiet_until - time.monotonic()) > 0:
                 await asyncio.sleep(pause * self._random.uniform(1.0, 1.25))
-            seconds = self._timeout if request.seconds is None else min(self._timeout, request.seconds)
+            seconds = self._timeout if request.seconds is None else min(self._timeout, request.seconds())
             if seconds <= 0:
                 raise TryLater("the lease does not last long enough for a write")
             timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=min(_CONNECT_SECONDS, seconds))

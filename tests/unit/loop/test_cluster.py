@@ -72,7 +72,8 @@ async def test_an_apply_is_bounded_by_the_lease_and_forces_only_what_is_ours(*, 
     assert (sent.method, sent.path) == ("PATCH", "/api/v1/namespaces/ns/services/digits")
     assert sent.query == {"fieldManager": "slipway", "force": force}
     assert sent.content_type == "application/apply-patch+yaml"
-    assert sent.seconds == 4.0
+    assert sent.seconds is not None
+    assert sent.seconds() == 4.0
     assert learned == [service(5)]
 
 
@@ -167,7 +168,7 @@ async def test_without_a_lease_nothing_is_written() -> None:
 
     connection = Connection("", "", timeout=1, parallel=1, meter=Meter())
     with pytest.raises(TryLater):
-        await connection.send(Request("apply", "services", "PATCH", "/", seconds=-1.0))
+        await connection.send(Request("apply", "services", "PATCH", "/", seconds=lambda: -1.0))
 
 
 def pin(version: int, **changed: Any) -> Object:
@@ -193,7 +194,8 @@ async def test_a_pin_is_created_not_applied() -> None:
     (sent,) = connection.sent
     assert (sent.method, sent.path) == ("POST", "/api/v1/namespaces/ns/configmaps")
     assert (sent.query, sent.content_type) == ({"fieldManager": "slipway"}, "application/json")
-    assert sent.seconds == 4.0
+    assert sent.seconds is not None
+    assert sent.seconds() == 4.0
     assert learned == [pin(5)]
 
 

@@ -1,0 +1,96 @@
+"""The connection, against a real HTTP server on the loopback: what waits before it is sent, and what must not."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from slipway.cluster import Cluster, Connection, TryLater
+from slipway.observed import Apply, Key
+
+KEY = Key("ns", "digits")
+SERVICE = {"kind": "Service", "apiVersion": "v1", "metadata": {"name": "digits", "namespace": "ns"}}
+Answer = Callable[[web.Request], Awaitable[web.Response]]
+
+
+class Fence:
+    seconds = 8.0
+
+    def remaining(self) -> float:
+        return self.seconds
+
+
+class Meter:
+    def requested(self, *_: object) -> None:
+        pass
+
+
+@asynccontextmanager
+async def served(folder: Path, answer: Answer, parallel: int) -> AsyncIterator[tuple[Cluster, Fence]]:
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(application, shutdown_timeout=0)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "c",
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": f"http://{host}:{port}"}}],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+    }
+    (folder / "config").write_text(json.dumps(config))
+    connection, fence = Connection(str(folder / "config"), "", timeout=5, parallel=parallel, meter=Meter()), Fence()
+    await connection.login()
+    try:
+        yield Cluster(connection, lambda _: None, fence, 75.0), fence
+    finally:
+        await connection.close()
+        await runner.cleanup()
+
+
+async def test_a_write_that_had_to_wait_is_not_sent_when_the_lease_has_ended_meanwhile(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    async def busy(request: web.Request) -> web.Response:
+        seen.append(request.method)
+        return web.json_response({"message": "too many"}, status=429, headers={"Retry-After": "1"})
+
+    async with served(tmp_path, busy, parallel=8) as (cluster, fence):
+        write = Apply(SERVICE, create=True, manager="slipway")
+        with pytest.raises(TryLater, match="too many"):
+            await cluster.apply(KEY, write)
+        waits = asyncio.create_task(cluster.apply(KEY, write))
+        await asyncio.sleep(0)  # it has begun to wait for the second that the server asked for
+        fence.seconds = 0.0
+        with pytest.raises(TryLater, match="lease"):
+            await waits
+    assert seen == ["PATCH"]
+
+
+async def test_the_lease_is_renewed_although_every_slot_is_taken(tmp_path: Path) -> None:
+    arrived, renewed = asyncio.Event(), asyncio.Event()
+
+    async def slow(request: web.Request) -> web.Response:
+        if request.method == "PUT":
+            renewed.set()
+        else:
+            arrived.set()
+            await renewed.wait()
+        return web.json_response({"metadata": {"name": "lease"}})
+
+    async with served(tmp_path, slow, parallel=1) as (cluster, _):
+        reading = asyncio.create_task(cluster.get("Service", "ns", "digits"))
+        await arrived.wait()
+        try:
+            async with asyncio.timeout(4):
+                await cluster.replace("Lease", "ns", "lease", {"metadata": {}}, seconds=3.0)
+        finally:
+            renewed.set()
+            await reading
