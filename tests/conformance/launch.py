@@ -12,15 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.conformance.wire import Target
+from tests.ports import free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 START_SECONDS = 120
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def is_open(port: int) -> bool:

@@ -159,11 +159,13 @@ def test_sigterm_drains(launcher: Launcher, models: Path, tmp_path: Path) -> Non
 
 
 def steps_for(server: Process, seconds: float) -> int:
-    """How many steps of `slow` take about that long on this machine now."""
-    steps = 20_000
-    started = time.monotonic()
-    server.target.predict("m", {"n": np.array(steps)}, "slow")
-    return int(steps * seconds / (time.monotonic() - started))
+    """How many steps of `slow` take that long or longer on this machine: the fastest of five runs counts."""
+    steps, took = 20_000, []
+    for _ in range(5):
+        started = time.monotonic()
+        server.target.predict("m", {"n": np.array(steps)}, "slow")
+        took.append(time.monotonic() - started)
+    return int(steps * seconds / min(took))
 
 
 def _collect(watch: object, health: list[int]) -> None:

@@ -120,7 +120,7 @@ def test_padding_repeats_the_first_value(models: Path, monitoring: str, tmp_path
 def test_a_full_queue_refuses_and_a_late_request_is_told_so(models: Path, monitoring: str, tmp_path: Path) -> None:
     text = "max_batch_size { value: 1 } max_enqueued_batches { value: 1 } num_batch_threads { value: 1 }"
     with batched(tmp_path, models, monitoring, text) as server:
-        steps = float(steps_for(server, 4, "batch_slow", {"x": np.array([20_000.0], np.float32)}))
+        steps = float(steps_for(server, 6, "batch_slow", {"x": np.array([20_000.0], np.float32)}))
         queued = metric(server, "queuing_latency_count", thread_pool_name="batch_threads")
         sent = metric(server, "input_batch_size_count")
         slow = {"x": np.array([steps], np.float32)}
@@ -128,7 +128,7 @@ def test_a_full_queue_refuses_and_a_late_request_is_told_so(models: Path, monito
         request = predict_request("kitchen", slow, "batch_slow")
         running = call(request, timeout=120)
         eventually(lambda: metric(server, "queuing_latency_count", thread_pool_name="batch_threads") == queued + 1)
-        waiting = call(request, timeout=0.2)
+        waiting = call(request, timeout=2)
         eventually(lambda: metric(server, "input_batch_size_count") == sent + 2)
         with pytest.raises(grpc.RpcError) as full:
             server.prediction.Predict(request, timeout=60)

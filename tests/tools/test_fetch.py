@@ -308,7 +308,7 @@ def test_sigterm_stops_a_download_and_cleans_up(site: Site, models: Path, enviro
         handler.send_response(200)
         handler.end_headers()
         started.set()
-        release.wait(30)
+        release.wait(180)
 
     site.answers["/slow"] = slow
     with subprocess.Popen(
@@ -316,9 +316,9 @@ def test_sigterm_stops_a_download_and_cleans_up(site: Site, models: Path, enviro
          f"--config-dir={models}/.config", "--allow-address=127.0.0.1/32"],
         env=environment, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
-        assert started.wait(30)
+        assert started.wait(90)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 128 + signal.SIGTERM
+        assert process.wait(90) == 128 + signal.SIGTERM
         release.set()
     assert tree(models) == set()
     assert not (models / ".fetch").exists()
