@@ -50,13 +50,13 @@ class Head:
     """The header lines of one request on their way to the parser, which only calls `readline`."""
 
     def __init__(self, source: Source) -> None:
-        self._source = source
+        self._readline = source.readline
         self._lines: list[bytes] = []
         self._size = 0
 
     def readline(self, limit: int) -> bytes:
         """The next line; HTTPException (431) where the lines are too many bytes."""
-        line = self._source.readline(limit)
+        line = self._readline(limit)
         self._lines.append(line)
         self._size += len(line)
         if self._size > MAX_HEAD_BYTES:
@@ -65,7 +65,7 @@ class Head:
 
     @property
     def proper(self) -> bool:
-        """Whether the lines read so far mean one thing only."""
+        """Whether all lines read so far mean one thing only."""
         return _HEAD.fullmatch(b"".join(self._lines)) is not None
 
 
@@ -84,8 +84,11 @@ def read(source: Source, headers: Headers, version: str, progress: Callable[[], 
 
 def decoded(body: bytes, headers: Headers) -> bytes:
     """The body without its Content-Encoding; BadRequestError."""
-    kind = ",".join(headers.get_all("Content-Encoding", [])).strip(" \t").lower()
-    if kind in ("", "identity") or not body:
+    kinds = headers.get_all("Content-Encoding", [])
+    if not kinds or not body:
+        return body
+    kind = ",".join(kinds).strip(" \t").lower()
+    if kind in ("", "identity"):
         return body
     if kind != "gzip":
         raise BadRequestError(f"unsupported Content-Encoding: {kind}")

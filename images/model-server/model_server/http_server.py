@@ -10,6 +10,8 @@ import socket
 import socketserver
 import threading
 import time
+from email.utils import formatdate
+from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any, cast
 
@@ -154,7 +156,8 @@ class _Handler(BaseHTTPRequestHandler):
             if server.metrics_path is not None and path == server.metrics_path:
                 return Reply(200, (("Content-Type", "text/plain"),), server.metrics.text().encode())
             if path[:4].lower() == "/v1/":
-                return server.api.handle(self.command, path, body, self.headers.get("Origin", ""))
+                origin = self.headers.get("Origin", "") if self.command == "OPTIONS" else ""
+                return server.api.handle(self.command, path, body, origin)
         except Exception:  # noqa: BLE001 - logged, and hidden from the client
             _log.exception("a request failed unexpectedly")
             return Reply(500, (("Content-Type", "application/json"),), b'{\n    "error": "Internal error"\n}')
@@ -190,9 +193,21 @@ class _Handler(BaseHTTPRequestHandler):
         server.connections.answering(connection)
         return body
 
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """The Date header, made once a second."""
+        return _date(int(time.time() if timestamp is None else timestamp))
+
+    def log_request(self, code: Any = "-", size: Any = "-") -> None:
+        """Requests are not logged, as in the C++ server."""
+
     def version_string(self) -> str:
         """The Server header says what it is, not which Python runs it."""
         return "tensorflow_model_server"
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - http.server's name
-        """Requests are not logged, as in the C++ server."""
+        """Nor are refusals."""
+
+
+@lru_cache(maxsize=2)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)
