@@ -11,7 +11,8 @@ import grpc
 import numpy as np
 import pytest
 
-from tests.model_server.harness import Server, free_port, port_open, predict_request
+from tests.model_server.harness import Server, port_open, predict_request
+from tests.ports import free_port
 from tests.tools.pilots import Pilot, Start, golden_npz, until
 
 Serve = Callable[..., Server]
@@ -132,7 +133,7 @@ def test_latency_is_not_looked_at_again(
     serve: Serve, start: Start, port: int, golden: Path, saved_models: Path
 ) -> None:
     server = serve(port, saved_models / "half").wait_ready()
-    gate = GATE | {"every": "1s", "metrics": {"matches": ">=1", "p99LatencyMillis": "<=900"}}
+    gate = GATE | {"every": "1s", "metrics": {"matches": ">=1", "p99LatencyMillis": "<=10000"}}
     pilot = start(port, golden, gate, BEAT).wait_ready()
     measured = pilot.metric("slipway_gate_measured", metric="p99LatencyMillis")
     until(lambda: checks(pilot, "passed") >= 3, "asked again")
@@ -165,14 +166,14 @@ def test_an_overloaded_server_stays_in_the_endpoints(
     for client in crowd:
         client.start()
     try:
-        until(lambda: pilot.log.count("queue") >= 3 and checks(pilot, "busy") >= 1, "turned away", 120)
+        until(lambda: pilot.log.count("queue") >= 3 and checks(pilot, "busy") >= 1, "turned away")
         assert pilot.ready
     finally:
         enough.set()
         for client in crowd:
             client.join()
     passed = checks(pilot, "passed")
-    until(lambda: checks(pilot, "passed") > passed, "asked again when there is room", 60)
+    until(lambda: checks(pilot, "passed") > passed, "asked again when there is room")
     assert "out of the endpoints" not in pilot.log
 
 
@@ -187,7 +188,7 @@ def test_sigterm_is_obeyed_in_every_state(
     hanging.wait_out()
     for pilot in (waiting, serving, hanging):
         os.kill(pilot.process.pid, signal.SIGTERM)
-        assert pilot.process.wait(5) == 0
+        assert pilot.process.wait(60) == 0
         assert not pilot.verdict_file.exists()
 
 
@@ -197,7 +198,7 @@ def test_a_server_that_never_answers_in_time(
     serve(port, saved_models / "kitchen", model="kitchen").wait_ready()
     golden = golden_npz(tmp_path / "slow.npz", inputs__x=np.float32([3e6]), outputs__y=np.float32([3e6]))
     gate = {"signature": "batch_slow", "metrics": {"matches": ">=1"}, "timeout": "1s"}
-    verdict = start(port, golden, gate, model="kitchen").verdict(120)
+    verdict = start(port, golden, gate, model="kitchen").verdict()
     assert verdict["reason"] == "GateFailed"
     assert "no answer within 1 s, 3 times in a row" in verdict["message"]
     assert "spec.rollout.gate.timeout" in verdict["message"]
