@@ -258,6 +258,15 @@ def test_text_takes_no_more_memory_than_numbers(tmp_path: Path) -> None:
     assert read[999, 1999] == "\U0001f40b".encode()
 
 
+def test_short_texts_of_json_lines_are_counted_as_what_they_take(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jsonlines, "MAX_TEXT_BYTES", 100_000)
+    line = json.dumps({"inputs": {"x": ["ab"] * 1000}})
+    file.write_text(f"{line}\n" * 2)
+    assert goldenset.read(file, "s")["s"].count == 2
+    file.write_text(f"{line}\n" * 3)
+    assert "in memory" in refusal(file)
+
+
 def test_the_entries_are_counted_before_the_archive_is_opened(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = zipped(*[(f"{n}.npy", b"") for n in range(5000)])
     monkeypatch.setattr(zipfile, "ZipFile", None)

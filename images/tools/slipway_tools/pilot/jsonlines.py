@@ -8,6 +8,7 @@ Numbers become int64 or float64 here; the dtype of the signature is not known be
 
 import base64
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from slipway_tools.pilot.errors import GateInvalidError
 from slipway_tools.pilot.gate import FIELD
 
 MAX_BYTES = 64 << 20
+# Each text is an object: 35 bytes more than its own, and a pointer.
+MAX_TEXT_BYTES = 96 << 20
 MAX_LINE_BYTES = 4 << 20
 MAX_LINES = 100_000
 _GOLDEN = f"{FIELD}.golden"
@@ -32,7 +35,7 @@ def read(path: Path) -> dict[str, Array]:
         GateInvalidError: naming the line.
     """
     rows: dict[str, dict[str, list[Array]]] = {}
-    total = 0
+    total = texts = 0
     for number, line in _lines(path):
         signature, values = _example(line, f"line {number}")
         known = rows.setdefault(signature, {name: [] for name in values})
@@ -45,9 +48,11 @@ def read(path: Path) -> dict[str, Array]:
             if known[name]:
                 _check_shape(known[name][0], value, f"line {number}: {name}")
             total += value.nbytes + 100
-            if total > MAX_BYTES:
+            texts += sum(map(sys.getsizeof, value.flat)) + value.nbytes if value.dtype.kind == "O" else 0
+            if total > MAX_BYTES or texts > MAX_TEXT_BYTES:
+                most = MAX_BYTES if total > MAX_BYTES else MAX_TEXT_BYTES
                 raise GateInvalidError(
-                    f"{_GOLDEN}: the set is more than {MAX_BYTES >> 20} MiB in memory; keep fewer examples"
+                    f"{_GOLDEN}: the set is more than {most >> 20} MiB in memory; keep fewer examples"
                 )
             known[name].append(value)
     stacked = {}
