@@ -4,6 +4,7 @@ Only to save requests: losing all of it, as at a restart, changes no decision ab
 """
 
 import json
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,10 +27,11 @@ class _Refusal:
 
 @dataclass(slots=True)
 class _Said:
-    """The status sent last, and the server's spelling of it."""
+    """The status sent last, and the server's spelling of it; one that was refused is sent again after `until`."""
 
     sent: int
     kept: int
+    until: float = math.inf
 
 
 class Memory:
@@ -106,15 +108,21 @@ class Memory:
         self._unsaid.pop(key, None)
         self._met.add(key)
 
-    def keep_quiet(self, key: Key, refused: Manifest, old: Manifest) -> None:
-        """Remember a status that the server refused: it is not sent again while nothing changes."""
-        self._said[key] = _Said(_hash(refused), _hash(old))
+    def keep_quiet(self, key: Key, refused: Manifest, old: Manifest, now: float) -> float:
+        """Remember a status that the server refused; return the seconds until it is sent again though nothing changes."""
+        self._said[key] = _Said(_hash(refused), _hash(old), now + _LONGEST_PAUSE)
         self._unsaid.pop(key, None)
+        return _LONGEST_PAUSE
 
-    def said(self, key: Key, new: Manifest, old: Manifest) -> bool:
-        """Tell whether the new status is the one sent last, and the old one the server's spelling of it."""
+    def said(self, key: Key, new: Manifest, old: Manifest, now: float) -> float:
+        """Return for how many seconds a status need not be sent: it was sent last, and the old one is the server's spelling.
+
+        Infinite for one that was accepted; 0 or less for one that is to be sent.
+        """
         known = self._said.get(key)
-        return known is not None and known.sent == _hash(new) and known.kept == _hash(old)
+        if known is None or known.sent != _hash(new) or known.kept != _hash(old):
+            return 0.0
+        return known.until - now
 
     def unsaid_since(self, key: Key, now: float) -> float:
         """Return since when there is something to say about the key."""

@@ -7,6 +7,7 @@ ModelDeployment alone.
 """
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -233,9 +234,10 @@ class Reconciler:
         new = status.compute(key, observed, planned, tuple(failures), self._now())
         old: Manifest = observed.resource.get("status") or {}
         self._metrics.show(key, metrics.facts(new, planned.scaled))
-        if new == old or self._memory.said(key, new, old):
+        quiet = math.inf if new == old else self._memory.said(key, new, old, self._clock())
+        if quiet > 0:
             self._memory.nothing_to_say(key)
-            return None
+            return None if quiet == math.inf else quiet
         wait = self._patience(key, old, new, trouble=bool(failures or planned.problem))
         if wait > 0:
             return wait
@@ -248,8 +250,7 @@ class Reconciler:
         except Refused as error:
             self._metrics.failed("Refused")
             _log.error("the status was refused: %s", error, extra=logs.about(key))
-            self._memory.keep_quiet(key, new, old)
-            return None
+            return self._memory.keep_quiet(key, new, old, self._clock())
         self._memory.say(key, new, kept)
         for fact in status.events(old, new):
             await self._recorder.tell(key, uid, fact)

@@ -3,8 +3,8 @@
 import copy
 from typing import Any
 
-from slipway.cluster import TryLater
-from slipway.reconcile import Result
+from slipway.cluster import Refused, TryLater
+from slipway.reconcile import FIRST_STATUS_SECONDS, Result
 from tests.unit.loop import test_reconcile, test_watch
 from tests.unit.loop.test_reconcile import Bench
 from tests.unit.loop.test_watch import Script, play, service
@@ -42,3 +42,24 @@ async def test_one_that_was_made_anew_behind_the_watchs_back_is_looked_at() -> N
     assert (outcome.result, outcome.wake_after) == (Result.GONE, 0.0)
     await bench.reconciler.reconcile(KEY)
     assert "status" in bench.cluster.taken(), "the collector has yet to take the old one's children"
+
+
+async def test_a_status_that_was_refused_is_sent_again_though_nothing_changes() -> None:
+    """A role that is being replaced forbids for a moment what it allows again; nothing else would ever tell."""
+    bench = Bench()
+    bench.resource()
+    await bench.reconciler.reconcile(KEY)
+    bench.time += FIRST_STATUS_SECONDS
+    bench.cluster.refusals["status"] = [Refused("forbidden")]
+    outcome = await bench.reconciler.reconcile(KEY)
+    assert "status" in bench.cluster.taken()
+    bench.cluster.refusals.clear()
+    while not bench.cluster.told:
+        assert outcome.wake_after is not None
+        assert outcome.wake_after > 0, "but not at once, for ever"
+        bench.time += outcome.wake_after
+        outcome = await bench.reconciler.reconcile(KEY)
+    assert bench.cluster.taken() == ["status"]
+    bench.time += 10_000
+    outcome = await bench.reconciler.reconcile(KEY)
+    assert (outcome.wake_after, bench.cluster.taken()) == (None, [])
