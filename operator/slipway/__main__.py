@@ -126,7 +126,7 @@ class Operator:
         def on_change(leads: bool) -> None:  # noqa: FBT001 - a callback's only argument
             self._metrics.leading(leads)
             if leads:
-                self._loop.wake_all()
+                self._loop.take_over()
 
         return Leader(
             self._fenced_by(Always()),  # it is how the fence is put up

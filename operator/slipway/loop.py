@@ -121,8 +121,9 @@ class Loop:
             else:
                 self._queue.wake_after(key, CHILD_SECONDS)
 
-    def wake_all(self) -> None:
-        """Have everything looked at: another process may have been at work."""
+    def take_over(self) -> None:
+        """Have everything looked at: this process leads from now on, and another one may have been at work."""
+        self._reconciler.taken_over()
         self.wake(self._store.keys())
 
     def _spawn(self, name: str, job: Coroutine[Any, Any, None]) -> None:

@@ -66,6 +66,10 @@ class Memory:
         self._suspects.discard(key)
         self._met.add(key)
 
+    def estrange(self) -> None:
+        """Remember that another process may have been at work: what was told of owners may be old."""
+        self._met.clear()
+
     def met(self, key: Key) -> bool:
         """Tell whether the API server has told this process itself how the owner is, in answer to a request of it."""
         return key in self._met

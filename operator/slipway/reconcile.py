@@ -14,7 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from slipway import logs, metrics, plan, status
+from slipway import logs, metrics, plan, rollout, status
 from slipway.api import KIND, Reason
 from slipway.cluster import ClusterError, Conflict, Gone, Refused, TryLater
 from slipway.events import Recorder
@@ -112,6 +112,10 @@ class Reconciler:
         """Take in that a child is gone: before it is made again the ModelDeployment itself is looked up."""
         self._memory.suspect(key)
 
+    def taken_over(self) -> None:
+        """Take in that this process leads from now on: before it turns a Deployment it looks up what others have decided."""
+        self._memory.estrange()
+
     async def reconcile(self, key: Key) -> Outcome:
         """Do what is missing for one ModelDeployment; whatever goes wrong is in the outcome, and counted."""
         started = self._clock()
@@ -137,7 +141,9 @@ class Reconciler:
         # 2. plan
         planned = plan.decide(key, observed, self._defaults, self._now())
         # 3. act
-        if planned.actions and (self._memory.suspected(key) or (_turns(planned) and not self._memory.met(key))):
+        if planned.actions and (
+            self._memory.suspected(key) or (rollout.turns(planned.actions) and not self._memory.met(key))
+        ):
             if not await self._exists(key, observed):
                 # Another one may have its name: the event that tells of it brings no news any more, and no wake.
                 return replace(self._forget(key), wake_after=None if self._store.uid(key) is None else 0.0)
@@ -284,14 +290,6 @@ def _asked(resource: Manifest | None) -> tuple[object, object]:
     metadata = dict((resource or {}).get("metadata") or {})
     metadata.pop("resourceVersion", None)
     return metadata, (resource or {}).get("spec")
-
-
-def _turns(planned: Plan) -> bool:
-    """Tell whether a Deployment that is there is to be changed."""
-    return any(
-        isinstance(action, Apply) and not action.create and action.manifest["kind"] == "Deployment"
-        for action in planned.actions
-    )
 
 
 def _reason(action: Apply | Delete, error: ClusterError) -> Reason:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from slipway import names
 from slipway.api import Gpu, ModelDeploymentSpec, PodState, Reason, RolloutStrategy, parse_duration
-from slipway.observed import Key, Manifest, Pod, Ref
+from slipway.observed import Apply, Delete, Key, Manifest, Pod, Ref
 from slipway.revisions import Record
 from slipway.runtimes import gpu_resource
 
@@ -130,6 +130,11 @@ def scale(deployment: Manifest, replicas: int) -> Manifest:
         "metadata": {"name": metadata["name"], "namespace": metadata["namespace"]},
         "spec": {"replicas": replicas},
     }
+
+
+def turns(actions: Iterable[Apply | Delete]) -> bool:
+    """Tell whether a Deployment that is there is to be changed."""
+    return any(isinstance(act, Apply) and not act.create and act.ref.kind == "Deployment" for act in actions)
 
 
 def draining(

@@ -63,3 +63,19 @@ async def test_a_status_that_was_refused_is_sent_again_though_nothing_changes() 
     bench.time += 10_000
     outcome = await bench.reconciler.reconcile(KEY)
     assert (outcome.wake_after, bench.cluster.taken()) == (None, [])
+
+
+async def test_one_that_leads_again_looks_before_it_turns_a_deployment() -> None:
+    """Another process led meanwhile; of the verdict that it wrote, the watch of this one has yet to tell."""
+    bench = Bench()
+    bench.resource()
+    bench.pod()
+    await bench.reconciler.reconcile(KEY)
+    bench.reconciler.taken_over()
+    bench.cluster.taken()
+    bench.resource(model={"uri": "pvc://models/other"})
+    await bench.reconciler.reconcile(KEY)
+    assert bench.cluster.taken()[0] == "get ModelDeployment digits"
+    bench.resource(model={"uri": "pvc://models/third"})
+    await bench.reconciler.reconcile(KEY)
+    assert "get ModelDeployment digits" not in bench.cluster.taken(), "once is enough"
