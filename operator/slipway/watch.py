@@ -13,12 +13,14 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol
 
-from slipway.cluster import ClusterError, Expired
+from slipway.cluster import ClusterError, Expired, TryLater
 from slipway.observed import Key, Manifest
 from slipway.store import Store
 
 _FIRST_BACKOFF = 0.2
 _LONGEST_BACKOFF = 30.0
+_SHORTEST = 1.0
+"""A watch that ends sooner and brings nothing counts as a failure: otherwise it would be asked for without a pause."""
 _log = logging.getLogger("slipway.watch")
 
 
@@ -150,6 +152,7 @@ class Reflector:
         self._wake(found.lost, deleted=True)
 
     async def _follow(self) -> None:
+        began, heard = self._clock(), self._heard
         events = self._source.watch(self.kind, self.namespace, self._selector, self._version)
         async with aclosing(events) as stream:  # type: ignore[type-var]
             async for happened, body in stream:
@@ -162,6 +165,8 @@ class Reflector:
                     self._wake(self._store.drop(body), deleted=True)
                 else:
                     self._wake(self._store.put(body))
+        if self._heard == heard and self._clock() - began < _SHORTEST:
+            raise TryLater("it ended at once, without a word")
 
     def _begin_again(self, cause: str, error: ClusterError) -> None:
         self._failures += 1

@@ -134,3 +134,10 @@ async def test_the_first_list_is_tried_until_it_succeeds() -> None:
     store, _, causes, _ = await play(script)
     assert Ref("Service", "a") in store.snapshot(KEY).children
     assert causes == ["error", "error"]
+
+
+async def test_a_watch_that_ends_at_once_without_a_word_is_not_begun_without_a_pause() -> None:
+    script = Script([[([], "10")], [([], "20")]], [[], [], []])
+    _, _, causes, _ = await play(script)
+    assert causes == ["error"] * 3
+    assert script.asked == ["list", "watch 10", "watch 10", "watch 10", "list", "watch 20"]
