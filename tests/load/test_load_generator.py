@@ -123,11 +123,11 @@ async def test_a_connection_that_comes_of_age_costs_no_call() -> None:
         peers.add(context.peer())
         return request
 
-    aged = {"grpc.max_connection_age_ms": 200, "grpc.max_connection_age_grace_ms": 5000}
+    aged = {"grpc.max_connection_age_ms": 500, "grpc.max_connection_age_grace_ms": 60000}
     async with serving(echo, **aged) as target:
-        report = await Load(plan(target, rate=200, calls=300, channels=2)).run()
-    assert report.codes == {"OK": 300}
-    assert len(peers) >= 6  # 1.5 s: each of two channels connected again and again
+        report = await Load(plan(target, rate=200, calls=600, channels=2)).run()
+    assert report.codes == {"OK": 600}
+    assert len(peers) >= 6  # 3 s: each of two channels connected again and again
 
 
 async def test_as_a_process_it_ends_with_its_standard_input() -> None:
