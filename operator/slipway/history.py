@@ -31,7 +31,8 @@ def _entry(view: View, record: Record, pin: Pin | None, time: str) -> Manifest:
     version, digest = (pin.version, pin.digest) if pin is not None else _served(view.pods, record.number)
     started = before.get("started") if isinstance(before.get("started"), str) else record.created or time
     same = before.get("verdict") == verdict and isinstance(before.get("time"), str)
-    again = verdict is Verdict.PROGRESSING and view.memory.revision != record.number
+    decided = view.plan.revision is not None
+    again = decided and verdict is Verdict.PROGRESSING and view.memory.revision != record.number
     found = {
         "revision": record.number,
         "uri": str(loose.mapping(record.spec.get("model")).get("uri", "")),
