@@ -270,8 +270,8 @@ def _seconds(header: str | None) -> float:
 
 _KINDS: Mapping[int, Callable[[str], ClusterError]] = {404: Gone, 409: Conflict, 410: Expired}
 _TRANSIENT = frozenset({408, 425, 429})
-_MALFORMED = "failed to create typed patch object"
-"""What server-side apply answers, as a 500, to a body that does not fit the kind's schema: it never will."""
+_MALFORMED = ("failed to create typed patch object", "failed to convert new object")
+"""How server-side apply answers, as a 500, to a body that does not fit the kind's schema or types: it never will."""
 
 
 def _classify(status: int, message: str, retry_after: float, request: Request) -> ClusterError:

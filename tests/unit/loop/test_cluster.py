@@ -161,6 +161,18 @@ def test_every_answer_has_its_kind(status: int, error: type[ClusterError]) -> No
         assert found.retry_after == 3.0
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "failed to create typed patch object (team-a/digits; apps/v1, Kind=Deployment): .spec: expected map, got &{1}",
+        # A quantity like 1e.5, which the pattern of quantities allows.
+        "failed to convert new object (team-a/digits; apps/v1, Kind=Deployment) to proper version: quantities must match",
+    ],
+)
+def test_a_body_that_will_never_do_is_refused_whatever_its_status(words: str) -> None:
+    assert type(_classify(500, words, 1.0, Request("apply", "deployments", "PATCH", "/"))) is Refused
+
+
 async def test_without_a_lease_nothing_is_written() -> None:
     class Meter:
         def requested(self, *_: object) -> None:
