@@ -23,6 +23,8 @@ STUCK_SECONDS = 300.0
 """A worker that holds one key for so long, or a key that nobody takes for so long, means that the loop is stuck."""
 CHILD_SECONDS = 0.2
 """How long news of children gathers: a pod that starts brings half a dozen events within a second."""
+_UNSURE_SECONDS = 0.5
+"""How long a key waits while the lease may have ended and that is not settled: 20 ms would be all that the loop does."""
 _LAG_EVERY = 1.0
 _log = logging.getLogger("slipway.loop")
 
@@ -139,7 +141,7 @@ class Loop:
                 if self._term.leading():
                     self._settle(key, await self._reconciler.reconcile(key))
                 else:
-                    self._queue.wake(key)
+                    self._queue.wake_after(key, _UNSURE_SECONDS)
             finally:
                 self._queue.done(key)
 
