@@ -30,7 +30,7 @@ def served(plane: ControlPlane) -> bool:
 @pytest.fixture(scope="session")
 def plane() -> Iterator[ControlPlane]:
     """etcd and kube-apiserver, nothing else: what happens there, a test or an operator did."""
-    with ControlPlane(Options(audit=True)) as made:
+    with ControlPlane(Options(audit=True, seconds=180)) as made:
         install_crd(made)
         yield made
 

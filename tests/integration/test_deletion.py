@@ -14,7 +14,7 @@ from tests.integration.world import CHILDREN, Operator, World, eventually, now, 
 @pytest.fixture(scope="module")
 def collected() -> Iterator[ControlPlane]:
     """A control plane with the controller-manager."""
-    with ControlPlane(Options(controller_manager=True, audit=True)) as plane:
+    with ControlPlane(Options(controller_manager=True, audit=True, seconds=180)) as plane:
         install_crd(plane)
         yield plane
 
