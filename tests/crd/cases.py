@@ -187,6 +187,8 @@ BAD = (
     Bad("encoded dot-dot", _uri("https://host/a/%2e%2E/b"), DOT_DOT),
     Bad("space", _uri("https://host/my model.tar"), ("spec.model.uri must not contain white space",)),
     Bad("line break", _uri("pvc://models/digits\n"), ("spec.model.uri must not contain white space",)),
+    Bad("encoded null", _uri("pvc://models/a%00b"), ("spec.model.uri must not contain", "control characters")),
+    Bad("encoded delete", _uri("pvc://models/a%7Fb"), ("spec.model.uri must not contain", "control characters")),
     Bad("no claim", _uri("pvc:///digits"), INCOMPLETE),
     Bad("claim in capitals", _uri("pvc://Models/digits"), INCOMPLETE),
     Bad("no host", _uri("https://"), INCOMPLETE),

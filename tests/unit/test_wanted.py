@@ -37,6 +37,7 @@ def test_a_good_spec_is_typed() -> None:
         ("pvc://claim/../x", "must not contain '..'"),
         ("pvc://claim/%2e%2e/x", "must not contain '..'"),
         ("https://host/a b", "white space"),
+        ("pvc://claim/a%0ab", "control characters"),
         ("pvc://", "incomplete"),
         ("https://", "incomplete"),
     ],

@@ -24,7 +24,11 @@ def uri_rules(field: str) -> tuple[TextRule, ...]:
             f"{field} must not contain '..': write the path that is meant",
             forbidden=True,
         ),
-        TextRule(r"[\s\x00-\x1f\x7f]", f"{field} must not contain white space or control characters", forbidden=True),
+        TextRule(
+            r"[\s\x00-\x1f\x7f]|^pvc://.*%([01][0-9a-fA-F]|7[fF])",
+            f"{field} must not contain white space or control characters",
+            forbidden=True,
+        ),
         TextRule(
             r"^(pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/[^?#]*)?$|https?://[^/?#]+)",
             f"{field} is incomplete: use pvc://CLAIM/PATH, https://HOST/FILE or http://HOST/FILE",

@@ -1,0 +1,30 @@
+"""Pods that the API server does not let the Deployment make: no pod can tell why, and the old ones go on serving."""
+
+from demo.kubectl import Kubectl
+from e2e.lib import endpoints, traffic, wait
+from e2e.lib.archives import url
+from e2e.lib.models import HALVES
+from e2e.lib.resources import current, deployment, pods, uids
+
+TWO, THREE = (url(f"{name}.tar.gz") for name in ("half_plus_two", "half_plus_three"))
+NEW = traffic.answer_of(HALVES["half_plus_three"])
+ONE_POD = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "small"}, "spec": {"hard": {"pods": "1"}}}
+
+
+def test_a_quota_without_room_for_the_new_pod_is_told_and_waited_for(namespace: Kubectl) -> None:
+    namespace.apply(deployment("crowded", TWO))
+    wait.ready(namespace, "crowded")
+    first = uids(pods(namespace, "crowded"))
+    namespace.apply(ONE_POD)
+    namespace.run("wait", "--for=jsonpath={.status.used.pods}=1", "resourcequota/small", "--timeout=120s", timeout=130)
+    with endpoints.watched(namespace, "crowded") as seen:
+        namespace.apply(deployment("crowded", THREE))
+        state = wait.refused(namespace, "crowded", "QuotaExceeded", "exceeded quota: small")
+        assert "raise the quota" in current(state, "Ready")["message"]
+        assert current(state, "Available")["status"] == "True"
+        assert state["status"]["stableRevision"] == 1
+        assert seen.served == first
+    namespace.run("delete", "resourcequota", "small")
+    state = wait.ready(namespace, "crowded")
+    assert state["status"]["stableRevision"] == 2
+    traffic.settled(namespace, "crowded", NEW)
