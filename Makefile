@@ -12,6 +12,8 @@ UV_VERSION := 0.13.9
 INSTALL_PACKAGES := $(if $(filter 0,$(shell id -u)),--install-packages)
 STAMP := $(VENV)/.installed
 UNIT_WORKERS ?= 3
+# The local cluster that is meant: SLIPWAY_CLUSTER, as for the tests, or the one called slipway.
+NAMED := $(if $(SLIPWAY_CLUSTER),--name $(SLIPWAY_CLUSTER))
 STEP = @printf '\033[1m==> %s\033[0m\n'
 
 ##@ The main jobs
@@ -95,11 +97,11 @@ COMPILE := --universal --generate-hashes --no-emit-index-url --no-annotate --pyt
 ##@ The parts
 .PHONY: cluster
 cluster: $(STAMP) ## A Kubernetes to run on: kind where Docker runs, else built here from Go modules
-	$(PYTHON) -m cluster up $(INSTALL_PACKAGES)
+	$(PYTHON) -m cluster up $(NAMED) $(INSTALL_PACKAGES)
 
 .PHONY: cluster-down
 cluster-down: $(STAMP) ## Stop the cluster and leave nothing of it
-	$(PYTHON) -m cluster down
+	$(PYTHON) -m cluster down $(NAMED)
 
 .PHONY: images
 images: $(STAMP) ## Build the three images
