@@ -50,6 +50,7 @@ class FaultProxy:
         self._random = random.Random(7)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fault proxy", daemon=True)
+        self._changed = asyncio.Event()
         self.calls: list[Call] = []
         self.kubeconfig = folder / "faultproxy.kubeconfig"
 
@@ -121,7 +122,6 @@ class FaultProxy:
             self._rules.remove(rule)
 
     async def _start(self) -> int:
-        self._changed = asyncio.Event()
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=self._tls, limit=0),
             timeout=aiohttp.ClientTimeout(),
@@ -205,9 +205,10 @@ class FaultProxy:
                 if rule is not None:
                     await self._disturb(request, response, rule)
                     return
-                changed = asyncio.ensure_future(self._changed.wait())
+                changed: asyncio.Future[Any] = asyncio.ensure_future(self._changed.wait())
                 pending = pending or asyncio.ensure_future(anext(chunks))
-                await asyncio.wait({changed, pending}, return_when=asyncio.FIRST_COMPLETED)
+                both: set[asyncio.Future[Any]] = {changed, pending}
+                await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
                 changed.cancel()
                 if pending.done():
                     try:

@@ -1,6 +1,7 @@
 """An autoscaler owns the number of pods: whatever is edited meanwhile, nobody else writes it."""
 
 import threading
+from functools import partial
 
 from tests.integration.world import Operator, World, eventually
 
@@ -15,6 +16,10 @@ def numbers(world: World, name: str, over: threading.Event, seen: list[int]) -> 
             version = event["object"]["metadata"]["resourceVersion"]
             if event["type"] == "MODIFIED" and event["object"]["metadata"]["name"] == name:
                 seen.append(event["object"]["spec"]["replicas"])
+
+
+def has_seen(world: World, generation: int) -> bool:
+    return bool(world.status("owned").get("observedGeneration") == generation)
 
 
 def test_twenty_edits_never_show_another_number(shared: tuple[World, Operator]) -> None:
@@ -34,10 +39,7 @@ def test_twenty_edits_never_show_another_number(shared: tuple[World, Operator]) 
             world.patch("owned", model={"uri": "pvc://models/digits", "version": number + 1})
             world.patch("owned", autoscaling={"minReplicas": 2, "maxReplicas": 9 + number % 2})
             generation = world.get("ModelDeployment", "owned")["metadata"]["generation"]
-            eventually(
-                lambda generation=generation: world.status("owned").get("observedGeneration") == generation,
-                f"edit {number} is seen",
-            )
+            eventually(partial(has_seen, world, generation), f"edit {number} is seen")
         eventually(lambda: len(seen) >= EDITS, "the watch saw the Deployment change with each")
     finally:
         over.set()

@@ -4,6 +4,7 @@ import math
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,7 @@ def test_a_wish_to_be_left_alone_is_kept(world: World, start: StartOperator, pro
     assert proxy.count("patch") <= 16 + 15 * periods, f"{proxy.count('patch')} writes in {periods} periods of silence"
     proxy.clear()
     for number in range(10):
-        eventually(lambda number=number: world.find("Deployment", f"digits-{number}"), "it goes on")
+        eventually(partial(world.find, "Deployment", f"digits-{number}"), "it goes on")
     works(world, operator, "after")
 
 

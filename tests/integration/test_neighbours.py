@@ -63,11 +63,9 @@ def test_two_resources_want_one_name(shared: tuple[World, Operator]) -> None:
 def test_a_quota_is_told_in_the_servers_words(shared: tuple[World, Operator]) -> None:
     world, _ = shared
     quotas = f"/api/v1/namespaces/{world.namespace}/resourcequotas"
-    quota = {"metadata": {"name": "none"}, "spec": {"hard": {"count/deployments.apps": "0"}}}
-    assert world.api.create(quotas, quota)
-    world.api.patch(
-        f"{quotas}/none/status", {"status": {"hard": quota["spec"]["hard"], "used": {"count/deployments.apps": "0"}}}
-    )  # type: ignore[index]
+    hard = {"count/deployments.apps": "0"}
+    assert world.api.create(quotas, {"metadata": {"name": "none"}, "spec": {"hard": hard}})
+    world.api.patch(f"{quotas}/none/status", {"status": {"hard": hard, "used": hard}})
     try:
         world.create("poor")
         told = eventually(lambda: (found := world.condition("poor")).get("reason") == "QuotaExceeded" and found, "told")

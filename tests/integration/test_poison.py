@@ -2,7 +2,8 @@
 
 import random
 import string
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def lawless() -> Iterator[ControlPlane]:
 def rubbish(rng: random.Random, depth: int = 0) -> Any:
     """Return any JSON."""
     letters = string.ascii_letters + "äß漢字🙂\u0000\u202e ./:{}$"
-    leaves = [
+    leaves: list[Callable[[], Any]] = [
         lambda: None,
         lambda: rng.choice([True, False]),
         lambda: rng.choice([0, -1, 2**62, 1.5, -1e300]),
@@ -109,7 +110,7 @@ def test_poison_is_told_and_the_good_ones_converge(lawless: ControlPlane, tmp_pa
         world.create("good")
         world.settle("good")
         for number in range(len(_FIXED)):
-            told = eventually(lambda number=number: world.condition(f"poison-{number}"), f"{number} is told")
+            told = eventually(partial(world.condition, f"poison-{number}"), f"{number} is told")
             assert (told["status"], told["reason"]) == ("False", "InvalidSpec"), told
             assert "spec" in told["message"]
         assert "secret" not in operator.log()

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from cluster.api import ApiError
 from cluster.controlplane import ControlPlane
@@ -41,7 +41,7 @@ Object = dict[str, Any]
 T = TypeVar("T")
 
 
-def eventually(ask: Callable[[], T], what: str, seconds: float = 90) -> T:
+def eventually(ask: Callable[[], T | Literal[False] | None], what: str, seconds: float = 90) -> T:
     """Return the first true answer, or fail with the last one."""
     until = time.monotonic() + seconds
     answer = ask()
