@@ -142,7 +142,7 @@ def _options() -> tuple[_Option, ...]:
             "runtime_image", "tensorflow/serving", _text, "Repository of the serving runtime's image, without a tag."
         ),
         _Option("runtime_version", "2.20.0", _text, "Version of the serving runtime where a spec names none."),
-        _Option("tools_image", f"slipway/tools:{__version__}", _text, "Image of the container that fetches a model."),
+        _Option("tools_image", f"slipway/tools:{__version__}", _text, "Image of fetch and of the pilot."),
         _Option(
             "image_pull_policy", "IfNotPresent", _one_of("Always", "IfNotPresent", "Never"), "Pull policy of pods."
         ),
