@@ -98,7 +98,8 @@ def prepare(name: str, build: Path) -> None:
     eventually(lambda: _served(ground.api()), "the kind ModelDeployment is served")
     # A pod cannot be changed: one that an older version of the program made would be in the way.
     ground.kubectl.within(archives.NAMESPACE).run("delete", "pod", archives.NAME, "--ignore-not-found")
-    archives.start(ground.kubectl, models.folder(build))
+    # On the node that no test loses: a bare pod comes back nowhere else.
+    archives.start(ground.kubectl, models.folder(build), node=f"{name}-node")
 
 
 def _served(api: Api) -> bool:

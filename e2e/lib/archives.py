@@ -35,8 +35,8 @@ http.server.ThreadingHTTPServer(("", 8080), Handler).serve_forever()
 UNPACK = "import sys, tarfile; tarfile.open(fileobj=sys.stdin.buffer, mode='r|').extractall('/archives')"
 
 
-def server() -> tuple[Manifest, Manifest]:
-    """Return the pod and its Service."""
+def server(node: str | None = None) -> tuple[Manifest, Manifest]:
+    """Return the pod, for one node if that is named, and its Service."""
     pod = manifests.publisher(NAME)
     container = pod["spec"]["containers"][0]
     container["command"] = ["python3", "-c", SERVER]
@@ -44,6 +44,8 @@ def server() -> tuple[Manifest, Manifest]:
     container["readinessProbe"] = {"tcpSocket": {"port": "http"}, "periodSeconds": 1}
     container["volumeMounts"] = [{"name": "archives", "mountPath": "/archives"}]
     pod["spec"]["volumes"] = [{"name": "archives", "emptyDir": {}}]
+    if node is not None:
+        pod["spec"]["nodeSelector"] = {"kubernetes.io/hostname": node}
     service = {
         "apiVersion": "v1",
         "kind": "Service",
@@ -53,11 +55,11 @@ def server() -> tuple[Manifest, Manifest]:
     return pod, service
 
 
-def start(kubectl: Kubectl, files: Path) -> None:
-    """Start the server and give it all files of a folder; a server that runs already gets them too."""
+def start(kubectl: Kubectl, files: Path, node: str | None = None) -> None:
+    """Start the server, on one node if that is named, and give it all files of a folder; one that runs gets them too."""
     system = kubectl.within(NAMESPACE)
     system.apply(manifests.namespace(NAMESPACE))
-    output = system.apply(*server())
+    output = system.apply(*server(node))
     assert not output.warnings, output.warnings
     system.run("wait", "--for=condition=Ready", f"pod/{NAME}", "--timeout=240s", timeout=250)
     put(kubectl, *sorted(files.iterdir()))
