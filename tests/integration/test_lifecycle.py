@@ -15,7 +15,11 @@ AUTOSCALING = {"minReplicas": 1, "maxReplicas": 3}
 def test_creation_makes_every_child_with_an_owner_and_costs_two_status_writes(
     world: World, start: StartOperator
 ) -> None:
+    began = now()
     operator = start(world)
+    # The operator asks whether ModelDeployments can be listed, then Kopf lists them; that is no part of being ready.
+    listed = ("list", "modeldeployments")
+    eventually(lambda: requests(world.plane, operator.user, began).count(listed) == 2, "both lists")
     since = now()
     body = world.create("digits", autoscaling=AUTOSCALING)
     world.settle("digits")
