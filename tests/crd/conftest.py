@@ -42,9 +42,13 @@ def bare_kubectl(plane: ControlPlane) -> Kubectl:
 
 
 @pytest.fixture(scope="session")
-def kubectl(plane: ControlPlane, bare_kubectl: Kubectl) -> Kubectl:
+def kubectl(plane: ControlPlane, bare_kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Kubectl:
     """The same, with the CRD established."""
-    assert bare_kubectl("apply", "--filename", str(CRD)).stderr == ""  # no warning of a pattern, a rule or a default
+    # A cache of its own: this one asks for the index of schemas, and the API server answers "not modified" to whoever asks
+    # again in the same second, although the new kind has come in between (its Last-Modified is the clock in seconds).
+    cache = tmp_path_factory.mktemp("before")
+    applied = bare_kubectl("--cache-dir", str(cache), "apply", "--filename", str(CRD))
+    assert applied.stderr == ""  # no warning of a pattern, a rule or a default
     # Not `kubectl wait`: it fails on an object that has no conditions yet. `kubectl explain` reads the second one.
     for path in (COLLECTION, "/openapi/v3/apis/serving.slipway.dev/v1alpha1"):
         eventually(partial(plane.api().healthy, path), f"the API server serves {path}")
