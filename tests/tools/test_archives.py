@@ -297,6 +297,16 @@ def test_a_zip_whose_content_was_changed(tmp_path: Path) -> None:
     assert refusal.reason == Reason.UNSUPPORTED_ARCHIVE
 
 
+def test_a_zip_whose_directory_points_before_its_beginning(tmp_path: Path) -> None:
+    content = bytearray(zipped({"a": b"right"}))
+    end = content.rindex(b"PK\x05\x06")
+    struct.pack_into("<L", content, end + 16, end)  # where the directory starts: later than it does
+    refusal = attempt(bytes(content), tmp_path)
+    assert refusal is not None
+    assert refusal.reason == Reason.UNSUPPORTED_ARCHIVE
+    assert "is damaged" in refusal.message
+
+
 def two_directories(files: int, *, record_first: bool) -> bytes:
     """Return a zip that has a list of `files` names in its zip64 record, and an empty one in the record of old."""
     plain = zipped({f"f{number}": b"" for number in range(files)})

@@ -37,6 +37,8 @@ def unpack_zip(path: Path, writer: Writer, limits: Limits) -> None:
             _measure(stream, limits)
         with zipfile.ZipFile(path) as archive:
             entries = sorted(archive.infolist(), key=lambda info: info.header_offset)
+            if entries and entries[0].header_offset < 0:  # zipfile moves all by what seems to stand before the archive
+                raise _unsupported("is damaged (central directory)")
             _refuse_overlaps(entries, archive.start_dir)
             for info in entries:
                 _entry(archive, info, writer)
