@@ -15,8 +15,8 @@ from slipway_tools.errors import ModelError
 
 DEFAULT_LOG = Path("/dev/termination-log")
 # The kubelet divides 12 KiB among a pod's containers: fetch, pilot, server, and up to three sidecars of other people.
-_MAX_MESSAGE_CHARS = 1000
-_MAX_BYTES = 2048
+MAX_MESSAGE_CHARS = 1000
+MAX_BYTES = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,9 @@ class Fetched:
 
 def failure(error: ModelError) -> str:
     """Return the termination message of a failure, never longer than the kubelet keeps."""
-    message = error.message if len(error.message) <= _MAX_MESSAGE_CHARS else f"{error.message[:_MAX_MESSAGE_CHARS]}…"
+    message = error.message if len(error.message) <= MAX_MESSAGE_CHARS else f"{error.message[:MAX_MESSAGE_CHARS]}…"
     text = json.dumps({"reason": str(error.reason), "message": message}, ensure_ascii=False, separators=(",", ":"))
-    if len(text.encode(errors="replace")) > _MAX_BYTES:
+    if len(text.encode(errors="replace")) > MAX_BYTES:
         return failure(ModelError(error.reason, message[: len(message) // 2]))
     return text
 

@@ -10,10 +10,8 @@ from typing import Any
 
 import numpy as np
 
-# The kubelet keeps 12 KiB of a pod's termination messages, divided equally among its containers: this is a whole message as
-# long as other people's sidecars are no more than three.
-MAX_BYTES = 2048
-_MAX_MESSAGE_CHARS = 1000
+from slipway_tools.result import MAX_BYTES, MAX_MESSAGE_CHARS
+
 _MAX_VALUES = 8
 _MAX_TEXT_CHARS = 64
 _DIGITS = 6
@@ -88,7 +86,7 @@ def _plain(value: Any) -> str:
 
 
 def _cut(message: str) -> str:
-    return message if len(message) <= _MAX_MESSAGE_CHARS else f"{message[:_MAX_MESSAGE_CHARS]}…"
+    return message if len(message) <= MAX_MESSAGE_CHARS else f"{message[:MAX_MESSAGE_CHARS]}…"
 
 
 def _fitting(document: dict[str, Any]) -> str:
