@@ -18,10 +18,11 @@ def free_ports(count: int) -> list[int]:
     lowest_outgoing = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     candidates = range(_LOWEST, lowest_outgoing) if lowest_outgoing - _LOWEST > count else range(_LOWEST, 1 << 16)
     drawn = SystemRandom().sample(candidates, len(candidates))
-    return list(itertools.islice(filter(_is_free, drawn), count))
+    return list(itertools.islice(filter(is_free, drawn), count))
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """True when a server could listen at this loopback port now."""
     with socket.socket() as probe:
         # As a server does it: a connection that ended a moment ago is in nobody's way.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -8,8 +8,9 @@ draws from a part of its own, below the ports of outgoing connections and those 
 import itertools
 import os
 import random
-import socket
 from collections.abc import Iterator
+
+from cluster.ports import is_free
 
 _PORTS = range(10300, 19900)
 _PARTS = 16
@@ -27,18 +28,8 @@ _ports = _mine()
 
 def free_ports(count: int) -> list[int]:
     """Return loopback TCP ports that nobody uses, all different, and that this process has not given away lately."""
-    return list(itertools.islice(filter(_is_free, _ports), count))
+    return list(itertools.islice(filter(is_free, _ports), count))
 
 
 def free_port() -> int:
     return free_ports(1)[0]
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
