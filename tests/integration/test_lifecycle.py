@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import pytest
@@ -61,7 +62,7 @@ def test_idle_and_restarted_it_sends_nothing(world: World, start: StartOperator)
     for name in ("a", "b"):
         world.create(name, replicas=2)
         world.settle(name)
-        eventually(lambda name=name: _all_is_told(world, name, 2), "nothing waits to be merged")  # type: ignore[misc]
+        eventually(partial(_all_is_told, world, name, 2), "nothing waits to be merged")
     versions = {name: world.get("ModelDeployment", name)["metadata"]["resourceVersion"] for name in ("a", "b")}
     since = now()
     time.sleep(9)  # longer than a status may be held back
