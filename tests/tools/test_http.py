@@ -348,13 +348,28 @@ def test_redirects_that_lead_astray(site: Site, download: Download, location: st
         "127.0.0.1", "127.9.9.9", "::1", "0.0.0.0", "::", "169.254.169.254", "fe80::1", "fe80::1%eth0", "224.0.0.1",
         "255.255.255.255", "240.0.0.1", "ff02::1", "::ffff:127.0.0.1", "::ffff:169.254.169.254", "::127.0.0.1",
         "64:ff9b::a9fe:a9fe", "2002:7f00:1::", "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254", "100.100.100.200", "168.63.129.16",
+        "2002:a9fe:a9fe::1", "64:ff9b::", "::ffff:0:a9fe:a9fe",
+        # Teredo: the client's address is inverted (169.254.169.254, 127.0.0.1); then the server's.
+        "2001:0:4136:e378:8000:63bf:5601:5601", "2001:0:4136:e378:8000:63bf:80ff:fffe", "2001:0:7f00:1:8000:63bf:3fff:fdd2",
+        # NAT64 under prefixes of 96, 64, 56 and 48 bits: 169.254.169.254; then 0.0.0.0.
+        "64:ff9b:1::a9fe:a9fe", "64:ff9b:1:fffe::a9fe:a9fe", "64:ff9b:1:7:a9:fea9:fe00:0", "64:ff9b:1:a9:fe:a9fe::",
+        "64:ff9b:1:a9fe:a9:fe00::", "64:ff9b:1::",
     ],
 )  # fmt: skip
 def test_addresses_that_are_refused(address: str) -> None:
     assert not is_permitted(address, ())
 
 
-@pytest.mark.parametrize("address", ["10.96.0.7", "192.168.1.1", "93.184.216.34", "fd12::1", "2606:2800:220:1::1"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "10.96.0.7", "192.168.1.1", "93.184.216.34", "fd12::1", "2606:2800:220:1::1",
+        "64:ff9b::5db8:d822", "2002:5db8:d822::1", "::ffff:0:5db8:d822", "2001:0:4136:e378:8000:63bf:3fff:fdd2",
+        # 93.184.216.34 under prefixes of 96, 64, 56 and 48 bits
+        "64:ff9b:1::5db8:d822", "64:ff9b:1:fffe::5db8:d822", "64:ff9b:1:7:5d:b8d8:2200:0", "64:ff9b:1:5d:b8:d822::",
+        "64:ff9b:1:5db8:d8:2200::",
+    ],
+)  # fmt: skip
 def test_addresses_that_are_permitted(address: str) -> None:
     assert is_permitted(address, ())
 
@@ -362,6 +377,9 @@ def test_addresses_that_are_permitted(address: str) -> None:
 def test_an_allowed_network_wins(site: Site, download: Download) -> None:
     assert is_permitted("::ffff:127.0.0.1", LOOPBACK)
     assert not is_permitted("::1", LOOPBACK)
+    assert is_permitted("64:ff9b:1::7f00:1", LOOPBACK)
+    assert not is_permitted("64:ff9b:1::a9fe:a9fe", LOOPBACK)
+    assert is_permitted("64:ff9b:1::a9fe:a9fe", [ipaddress.ip_network("64:ff9b:1::/48")])
 
 
 def test_a_name_for_a_metadata_service_gets_no_connection(site: Site, download: Download) -> None:
