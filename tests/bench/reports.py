@@ -1,6 +1,7 @@
 """Reports for the tests of bars, table and JSON: one that keeps every bar, to be spoilt where a test wants it."""
 
 from dataclasses import replace
+from typing import Any
 
 from bench.audit import Tally
 from bench.results import After, Change, Creation, Idle, Report, Restart, Returns, Run
@@ -8,7 +9,7 @@ from bench.results import After, Change, Creation, Idle, Report, Restart, Return
 PLANE = {"etcd": 2.0, "kube-apiserver": 10.0}
 
 
-def created(count: int = 500, **changes) -> Creation:
+def created(count: int = 500, **changes: Any) -> Creation:
     requests = Tally({"patch deployments": count * 5, "patch modeldeployments/status": count * 2}, writes=count * 7)
     creation = Creation(
         count=count,
@@ -33,7 +34,7 @@ def changed(**writes: int) -> Change:
     return Change(100, 8.25, Tally(labels, writes=sum(labels.values())))
 
 
-def after(**changes) -> After:
+def after(**changes: Any) -> After:
     quiet = Tally({"watch pods": 3, "list pods": 1}, watches=3, lists=1, leases=40)
     found = After(
         count=500,
@@ -45,6 +46,6 @@ def after(**changes) -> After:
     return replace(found, **changes)
 
 
-def report(*creations: Creation, **changes) -> Report:
+def report(*creations: Creation, **changes: Any) -> Report:
     found = Report({"machine": "2 CPUs"}, creations or (created(100), created(500), created(1000)), after())
     return replace(found, **changes)

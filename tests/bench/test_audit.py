@@ -9,28 +9,32 @@ from bench.audit import AuditLog, Request, parse, tally
 
 
 def event(
-    verb="create", stage="ResponseComplete", uri="/apis/apps/v1/deployments", user="slipway", code=201, **reference
-):
+    verb: str = "create",
+    stage: str = "ResponseComplete",
+    uri: str = "/apis/apps/v1/deployments",
+    code: int = 201,
+    **reference: str,
+) -> str:
     found = {
         "kind": "Event",
         "apiVersion": "audit.k8s.io/v1",
         "stage": stage,
         "requestURI": uri,
         "verb": verb,
-        "user": {"username": user},
+        "user": {"username": "slipway"},
         "responseStatus": {"metadata": {}, "code": code},
     }
     return json.dumps(found | ({"objectRef": reference} if reference else {}))
 
 
-def test_a_request_is_read_with_its_subresource():
+def test_a_request_is_read_with_its_subresource() -> None:
     line = event(
         "patch", uri="/apis/x/y?fieldManager=slipway", code=200, resource="modeldeployments", subresource="status"
     )
     assert parse(line) == Request("slipway", "patch", "modeldeployments/status", 200)
 
 
-def test_a_request_without_a_resource_is_known_by_its_path():
+def test_a_request_without_a_resource_is_known_by_its_path() -> None:
     request = parse(event("get", uri="/version?timeout=5s", code=200))
     assert request is not None
     assert (request.resource, request.write) == ("/version", False)
@@ -47,11 +51,11 @@ def test_a_request_without_a_resource_is_known_by_its_path():
         ("create", "RequestReceived", False),
     ],
 )
-def test_each_request_counts_once(verb, stage, counted):
+def test_each_request_counts_once(verb: str, stage: str, *, counted: bool) -> None:
     assert (parse(event(verb, stage, resource="pods")) is not None) is counted
 
 
-def test_dry_runs_and_further_pages_are_told_apart():
+def test_dry_runs_and_further_pages_are_told_apart() -> None:
     dry = parse(event("update", uri="/apis/apps/v1/deployments/a?dryRun=All", resource="deployments"))
     page = parse(event("list", uri="/api/v1/pods?limit=500&continue=abc", resource="pods"))
     assert dry is not None
@@ -61,12 +65,12 @@ def test_dry_runs_and_further_pages_are_told_apart():
 
 
 @pytest.mark.parametrize("line", ["{}", "[]", '{"stage": "ResponseComplete"}', "not json"])
-def test_what_is_no_audit_event_is_refused(line):
+def test_what_is_no_audit_event_is_refused(line: str) -> None:
     with pytest.raises(ValueError, match=r"not an event|Expecting value"):
         parse(line)
 
 
-def test_a_tally_counts_one_user_and_keeps_the_lease_apart():
+def test_a_tally_counts_one_user_and_keeps_the_lease_apart() -> None:
     requests = [
         Request("slipway", "create", "deployments", 201),
         Request("slipway", "create", "deployments", 409),
@@ -93,7 +97,7 @@ def test_a_tally_counts_one_user_and_keeps_the_lease_apart():
     assert found.written("pods") == 0
 
 
-def test_a_log_is_read_between_marks_and_without_half_a_line(tmp_path: Path):
+def test_a_log_is_read_between_marks_and_without_half_a_line(tmp_path: Path) -> None:
     path = tmp_path / "audit.log"
     log = AuditLog(path)
     assert log.mark() == 0

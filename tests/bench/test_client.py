@@ -1,18 +1,20 @@
 """Many requests at once: bounded, in order, ended by the first error."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
-from bench.client import Client, RefusedError, Tracker, together
+from bench.client import Client, Object, RefusedError, Tracker, together
 from cluster.controlplane import ControlPlane
 
 
-async def test_jobs_run_so_many_at_a_time():
-    running, most, done = 0, 0, []
+async def test_jobs_run_so_many_at_a_time() -> None:
+    running, most = 0, 0
+    done: list[int] = []
 
-    def job(number):
-        async def run():
+    def job(number: int) -> Callable[[], Awaitable[None]]:
+        async def run() -> None:
             nonlocal running, most
             running += 1
             most = max(most, running)
@@ -27,14 +29,14 @@ async def test_jobs_run_so_many_at_a_time():
     assert sorted(done) == list(range(10))
 
 
-async def test_the_first_error_ends_all():
-    done = []
+async def test_the_first_error_ends_all() -> None:
+    done: list[int] = []
 
-    async def good():
+    async def good() -> None:
         done.append(1)
         await asyncio.sleep(0)
 
-    async def bad():
+    async def bad() -> None:
         raise LookupError("broken")
 
     with pytest.raises(ExceptionGroup) as caught:
@@ -44,21 +46,21 @@ async def test_the_first_error_ends_all():
 
 
 @pytest.fixture(scope="module")
-def plane():
+def plane() -> Iterator[ControlPlane]:
     with ControlPlane() as started:
         yield started
 
 
-def config_map(name, **data):
+def config_map(name: str, **data: str) -> Object:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
 
 
 MAPS = "/api/v1/namespaces/default/configmaps"
 
 
-async def test_a_tracker_notes_when_objects_meet_a_condition(plane):
-    def met(found):
-        return found.get("data", {}).get("ready") == "yes"
+async def test_a_tracker_notes_when_objects_meet_a_condition(plane: ControlPlane) -> None:
+    def met(found: Object) -> bool:
+        return bool(found.get("data", {}).get("ready") == "yes")
 
     async with Client(plane.kubeconfig()) as client:
         await client.create(MAPS, config_map("before", ready="yes"))
@@ -73,14 +75,14 @@ async def test_a_tracker_notes_when_objects_meet_a_condition(plane):
             assert set(tracker.times) == {"one", "two"}
 
 
-async def test_a_refusal_carries_status_and_words(plane):
+async def test_a_refusal_carries_status_and_words(plane: ControlPlane) -> None:
     async with Client(plane.kubeconfig("nobody")) as client:
         with pytest.raises(RefusedError, match="cannot list resource") as caught:
             await client.get(MAPS)
     assert caught.value.status == 403
 
 
-async def test_a_watch_that_is_refused_is_an_error(plane):
+async def test_a_watch_that_is_refused_is_an_error(plane: ControlPlane) -> None:
     async with Client(plane.kubeconfig()) as client:
         with pytest.raises(RefusedError, match="watch /api/v1/nothings"):
             _ = [event async for event in client.watch("/api/v1/nothings", "0")]

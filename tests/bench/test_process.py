@@ -4,6 +4,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from bench import process
 from bench.process import Invocation, Operator, cpu_seconds, memory_mib
 
 
-def test_cpu_time_of_a_process_grows_with_its_work():
+def test_cpu_time_of_a_process_grows_with_its_work() -> None:
     before = cpu_seconds(os.getpid())
     end = time.process_time() + 0.2
     while time.process_time() < end:
@@ -19,22 +20,22 @@ def test_cpu_time_of_a_process_grows_with_its_work():
     assert cpu_seconds(os.getpid()) >= before + 0.15  # the kernel counts in ticks of 10 ms
 
 
-def test_a_process_that_is_gone_uses_no_cpu():
+def test_a_process_that_is_gone_uses_no_cpu() -> None:
     assert cpu_seconds(2**22 + 1) == 0
 
 
-def test_memory_is_told_in_mib():
+def test_memory_is_told_in_mib() -> None:
     now, peak = memory_mib(os.getpid(), "VmRSS"), memory_mib(os.getpid(), "VmHWM")
     assert 5 < now <= peak < 4096
     with pytest.raises(ValueError, match="no VmNothing"):
         memory_mib(os.getpid(), "VmNothing")
 
 
-def invocation(tmp_path: Path, **changes) -> Invocation:
-    return Invocation(**{"kubeconfig": tmp_path / "config", "namespace": "ns", "log": tmp_path / "log"} | changes)
+def invocation(tmp_path: Path, **changes: Any) -> Invocation:
+    return Invocation(tmp_path / "config", "ns", tmp_path / "log", **changes)
 
 
-def test_the_command_line_is_the_one_of_users_unless_it_is_profiled(tmp_path: Path):
+def test_the_command_line_is_the_one_of_users_unless_it_is_profiled(tmp_path: Path) -> None:
     argv = invocation(tmp_path, flags=("--workers=3",)).argv()
     assert argv[:3] == [sys.executable, "-m", "slipway"]
     assert f"--kubeconfig={tmp_path / 'config'}" in argv
@@ -44,7 +45,7 @@ def test_the_command_line_is_the_one_of_users_unless_it_is_profiled(tmp_path: Pa
     assert profiled[1:4] == ["-m", "bench.profiler", str(tmp_path / "stacks")]
 
 
-async def test_an_operator_that_ends_by_itself_is_an_error_with_its_last_words(tmp_path: Path):
+async def test_an_operator_that_ends_by_itself_is_an_error_with_its_last_words(tmp_path: Path) -> None:
     operator = Operator(invocation(tmp_path, flags=("--no-such-flag",)))
     operator._process.wait(60)
     with pytest.raises(RuntimeError, match=r"ended with status 2:[\s\S]*no-such-flag"):
@@ -52,5 +53,5 @@ async def test_an_operator_that_ends_by_itself_is_an_error_with_its_last_words(t
     operator.stop()
 
 
-def test_the_repository_is_where_the_operator_is():
+def test_the_repository_is_where_the_operator_is() -> None:
     assert (process.REPOSITORY / "operator" / "slipway").is_dir()

@@ -7,7 +7,7 @@ from pathlib import Path
 from bench.profiler import Sampler, summarise
 
 
-def test_a_summary_adds_up_own_time_and_time_with_callees():
+def test_a_summary_adds_up_own_time_and_time_with_callees() -> None:
     text = summarise("a.py:main;b.py:work 6\na.py:main;c.py:wait;b.py:work 2\na.py:main 2\n")
     assert "10 samples" in text
     own, whole = text.split("with what they call:")
@@ -16,11 +16,11 @@ def test_a_summary_adds_up_own_time_and_time_with_callees():
     assert "100.0%  a.py:main" in whole
 
 
-def test_an_empty_profile_has_an_empty_summary():
+def test_an_empty_profile_has_an_empty_summary() -> None:
     assert summarise("\n").splitlines() == ["0 samples", "by themselves:", "with what they call:"]
 
 
-def test_samples_name_the_function_that_burns(tmp_path: Path):
+def test_samples_name_the_function_that_burns(tmp_path: Path) -> None:
     out = tmp_path / "stacks"
     code = (
         "import sys, time; from bench.profiler import Sampler\n"

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_five_resources_are_measured_from_end_to_end(tmp_path: Path):
+def test_five_resources_are_measured_from_end_to_end(tmp_path: Path) -> None:
     out = tmp_path / "folder" / "bench.json"
     options = ["--sizes=5", "--nodes=2", "--baselines=1", "--idle-seconds=5", "--returns=1", f"--json={out}"]
     done = subprocess.run(
@@ -35,7 +35,7 @@ def test_five_resources_are_measured_from_end_to_end(tmp_path: Path):
     assert "N = 5" in done.stdout
 
 
-def test_sizes_are_positive_numbers():
+def test_sizes_are_positive_numbers() -> None:
     for wrong in ("0", "5,-1", "many"):
         done = subprocess.run(
             [sys.executable, "-m", "bench", f"--sizes={wrong}"], cwd=ROOT, capture_output=True, text=True, check=False

@@ -10,7 +10,7 @@ from bench.table import grid, render
 from tests.bench.reports import after, created, report
 
 
-def test_columns_line_up():
+def test_columns_line_up() -> None:
     text = grid(("", "N = 5"), [("seconds", "1.0"), ("a long name", "100.25")])
     assert text.splitlines() == [
         "|             |  N = 5 |",
@@ -26,7 +26,7 @@ def row(text: str, start: str) -> list[str]:
     return [cell.strip() for cell in lines[0].strip("|").split("|")][1:]
 
 
-def test_numbers_stand_next_to_what_they_are_compared_with():
+def test_numbers_stand_next_to_what_they_are_compared_with() -> None:
     found = report(created(100), created(500))
     text = render(found, evaluate(found))
     assert row(text, "client alone: seconds") == ["28.0 32.0", "28.0 32.0"]
@@ -39,17 +39,17 @@ def test_numbers_stand_next_to_what_they_are_compared_with():
     assert row(text, "N=500: seconds to all Ready / baseline") == ["1.2 x", "<= 1.5 x", "pass (and <= 1.3)"]
 
 
-def test_a_missed_bar_says_so():
+def test_a_missed_bar_says_so() -> None:
     found = report(created(peak_mib=130.0))
     assert row(render(found, evaluate(found)), "N=500: operator peak memory") == ["130 MiB", "<= 110 MiB", "FAIL"]
 
 
-def test_a_report_of_creations_alone_has_a_table():
+def test_a_report_of_creations_alone_has_a_table() -> None:
     found = report(created(5), after=None)
     assert "idle" not in render(found, evaluate(found))
 
 
-def test_without_a_client_alone_there_is_no_ratio():
+def test_without_a_client_alone_there_is_no_ratio() -> None:
     found = report(created(5, baselines=()), after=None)
     bars = evaluate(found)
     assert row(render(found, bars), "  ratio") == ["-"]
@@ -57,7 +57,7 @@ def test_without_a_client_alone_there_is_no_ratio():
     assert found.to_json()["creations"][0]["derived"]["ratio"] is None
 
 
-def test_json_carries_measured_and_derived_numbers():
+def test_json_carries_measured_and_derived_numbers() -> None:
     document = json.loads(json.dumps(report(created(500)).to_json()))
     [creation] = document["creations"]
     assert creation["derived"] == {
@@ -71,7 +71,7 @@ def test_json_carries_measured_and_derived_numbers():
     assert document["after"]["returns"]["seconds"]["Service"] == [0.08, 0.09, 0.11]
 
 
-def test_times_over_all_kinds():
+def test_times_over_all_kinds() -> None:
     times = Returns({"Deployment": (0.1, 0.3), "Service": (0.2,)})
     assert (times.median, times.longest) == (0.2, 0.3)
     assert after(returns=None).returns is None
