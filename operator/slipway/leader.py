@@ -28,12 +28,12 @@ _log = logging.getLogger("slipway.leader")
 
 
 class Leases(Protocol):
-    """The API requests that the election needs."""
+    """The API requests that the election needs; each within so many seconds, ahead of what the workers send."""
 
-    async def get(self, kind: str, namespace: str, name: str) -> Manifest:
+    async def get(self, kind: str, namespace: str, name: str, seconds: float) -> Manifest:
         """Return the Lease."""
 
-    async def create(self, kind: str, namespace: str, body: Manifest) -> Manifest:
+    async def create(self, kind: str, namespace: str, body: Manifest, seconds: float) -> Manifest:
         """Create it."""
 
     async def replace(self, kind: str, namespace: str, name: str, body: Manifest, seconds: float) -> Manifest:
@@ -140,10 +140,12 @@ class Leader:
         if self._lease is None or not self._leads.is_set():
             self._lease = None
             try:
-                found = await self._leases.get(_KIND, self._namespace, self._name)
+                found = await self._leases.get(_KIND, self._namespace, self._name, seconds=self._patience())
             except Gone:
                 sent = self._clock()
-                self._hold(await self._leases.create(_KIND, self._namespace, self._body(None, self._identity)), sent)
+                body = self._body(None, self._identity)
+                answer = await self._leases.create(_KIND, self._namespace, body, seconds=self._patience())
+                self._hold(answer, sent)
                 return
             if not self._mine(found) and not self._free(found):
                 return

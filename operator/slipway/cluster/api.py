@@ -8,6 +8,7 @@ import json
 import random
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any, Protocol
 
 from slipway import names
@@ -133,14 +134,19 @@ class Cluster:
         self._learn(body)
         return kept
 
-    async def get(self, kind: str, namespace: str, name: str) -> Manifest:
-        """Return one object; raise Gone if there is none."""
+    async def get(self, kind: str, namespace: str, name: str, seconds: float | None = None) -> Manifest:
+        """Return one object; raise Gone if there is none. `seconds` makes it urgent, as in `replace`."""
         path = resource(kind).path(namespace, name)
-        return await self._read(Request("get", resource(kind).plural, "GET", path))
+        return await self._read(_bounded(Request("get", resource(kind).plural, "GET", path), seconds))
 
-    async def create(self, kind: str, namespace: str, body: Manifest) -> Manifest:
-        """Create one object; raise Conflict if the name is taken."""
-        return await self._write("create", "POST", kind, namespace, body=body)
+    async def create(self, kind: str, namespace: str, body: Manifest, seconds: float | None = None) -> Manifest:
+        """Create one object; raise Conflict if the name is taken. `seconds` makes it urgent and unfenced, as in `replace`."""
+        if seconds is None:
+            return await self._write("create", "POST", kind, namespace, body=body)
+        found = resource(kind)
+        return await self._read(
+            _bounded(Request("create", found.plural, "POST", found.path(namespace), body=body), seconds)
+        )
 
     async def replace(self, kind: str, namespace: str, name: str, body: Manifest, seconds: float) -> Manifest:
         """Replace one object by a body with its resourceVersion, within so many seconds, ahead of other requests.
@@ -149,8 +155,7 @@ class Cluster:
         """
         found = resource(kind)
         path = found.path(namespace, name)
-        request = Request("update", found.plural, "PUT", path, body=body, seconds=lambda: seconds, urgent=True)
-        return await self._read(request)
+        return await self._read(_bounded(Request("update", found.plural, "PUT", path, body=body), seconds))
 
     async def merge(self, kind: str, namespace: str, name: str, patch: Manifest) -> Manifest:
         """Merge-patch one object."""
@@ -254,6 +259,11 @@ class Cluster:
         request = Request(verb, counted, method, path, query, body, content_type, self._fence.remaining)
         answer: Manifest = await self._connection.send(request)
         return answer
+
+
+def _bounded(request: Request, seconds: float | None) -> Request:
+    """Return a request that is sent ahead of others and may last so long; as it is where it need not hurry."""
+    return request if seconds is None else replace(request, seconds=lambda: seconds, urgent=True)
 
 
 def _owners(body: Manifest) -> list[str]:

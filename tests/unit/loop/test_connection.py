@@ -4,12 +4,14 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
 from slipway.cluster import Cluster, Connection, TryLater
+from slipway.leader import Leader
 from slipway.observed import Apply, Key
 
 KEY = Key("ns", "digits")
@@ -94,3 +96,44 @@ async def test_the_lease_is_renewed_although_every_slot_is_taken(tmp_path: Path)
         finally:
             renewed.set()
             await reading
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["made", "taken up again"])
+async def test_the_lease_is_looked_at_and_taken_although_the_server_asked_to_be_left_alone(
+    tmp_path: Path,
+    there: bool,  # noqa: FBT001 - pytest draws it
+) -> None:
+    lease: dict[str, dict[str, str]] | None = (
+        {"metadata": {"resourceVersion": "7"}, "spec": {"holderIdentity": "a"}} if there else None
+    )
+    arrived, over = asyncio.Event(), asyncio.Event()
+
+    async def storm(request: web.Request) -> web.Response:
+        if "leases" in request.path:
+            if request.method == "GET" and lease is None:
+                return web.json_response({"message": "none"}, status=404)
+            return web.json_response(lease if request.method == "GET" else await request.json())
+        if request.method == "GET":
+            arrived.set()
+            await over.wait()
+        return web.json_response({"message": "too many"}, status=429, headers={"Retry-After": "30"})
+
+    async with served(tmp_path, storm, parallel=2) as (cluster, _):
+        reading = asyncio.create_task(cluster.get("Service", "ns", "digits"))
+        await arrived.wait()
+        write = Apply(SERVICE, create=True, manager="slipway")
+        with pytest.raises(TryLater, match="too many"):
+            await cluster.apply(KEY, write)
+        waits = asyncio.create_task(cluster.apply(KEY, write))
+        await asyncio.sleep(0)  # now the last slot is taken, too
+        clock, told = asyncio.get_running_loop().time, list[bool]()
+        leader = Leader(cluster, "ns", "lease", "a", clock=clock, now=lambda: datetime.now(UTC), on_change=told.append)
+        try:
+            async with asyncio.timeout(4):
+                await leader._step()
+        finally:
+            over.set()
+            waits.cancel()
+            with pytest.raises(TryLater, match="too many"):
+                await reading
+        assert leader.remaining() > 0

@@ -30,13 +30,13 @@ class Server:
         self.lease["metadata"]["resourceVersion"] = str(self.version)
         return copy.deepcopy(self.lease)
 
-    async def get(self, kind: str, namespace: str, name: str) -> dict[str, Any]:
+    async def get(self, kind: str, namespace: str, name: str, seconds: float) -> dict[str, Any]:
         self._check()
         if self.lease is None:
             raise Gone("none")
         return copy.deepcopy(self.lease)
 
-    async def create(self, kind: str, namespace: str, body: dict[str, Any]) -> dict[str, Any]:
+    async def create(self, kind: str, namespace: str, body: dict[str, Any], seconds: float) -> dict[str, Any]:
         self._check()
         if self.lease is not None:
             raise Conflict("exists")
