@@ -14,6 +14,7 @@ from cluster.controlplane import ControlPlane, Nodes, Options
 from cluster.errors import ClusterError
 from cluster.nodes import node_object
 from cluster.ports import listens
+from cluster.processes import wait_until
 from cluster.shell import run
 
 ROOT = Path(__file__).parents[2]
@@ -45,13 +46,23 @@ def test_users_are_who_they_say_and_may_what_they_were_granted(plane: ControlPla
     with pytest.raises(ClusterError, match="forbidden"):
         kubectl(alice, "get", "pods")
     kubectl(plane.kubeconfig(), "create", "rolebinding", "team-view", "--clusterrole=view", "--group=team")
+    # The authorizer hears of a binding a moment after it was made.
+    wait_until(lambda: may_list_pods(alice), "the rights of the binding", timeout=60)
     assert "No resources" in kubectl(alice, "get", "pods", "--output=wide") or kubectl(alice, "get", "pods") == ""
+
+
+def may_list_pods(config: Path) -> bool:
+    try:
+        return kubectl(config, "auth", "can-i", "list", "pods").strip() == "yes"
+    except ClusterError:  # it says no
+        return False
 
 
 def test_pods_run_on_simulated_nodes(plane: ControlPlane) -> None:
     admin = plane.kubeconfig()
     kubectl(admin, "create", "deployment", "web", "--image=web:1", "--replicas=30")
-    kubectl(admin, "wait", "--for=condition=Available", "deployment/web", "--timeout=60s")
+    # Not its condition Available: three quarters of the pods are enough for that.
+    kubectl(admin, "wait", "--for=jsonpath={.status.availableReplicas}=30", "deployment/web", "--timeout=60s")
     pods = json.loads(kubectl(admin, "get", "pods", "--selector=app=web", "--output=json"))["items"]
     assert {pod["spec"]["nodeName"] for pod in pods} == {"node-0", "node-1", "node-2"}
     assert len({pod["status"]["podIP"] for pod in pods}) == 30
@@ -60,12 +71,16 @@ def test_pods_run_on_simulated_nodes(plane: ControlPlane) -> None:
 def test_the_audit_log_tells_who_asked_what(plane: ControlPlane) -> None:
     bob = plane.kubeconfig(user="bob", groups=["system:masters"])
     kubectl(bob, "create", "configmap", "audited")
-    found = [
-        (event["verb"], event["objectRef"]["resource"], event["responseStatus"]["code"])
-        for event in plane.audit_events()
-        if event["user"]["username"] == "bob" and event.get("objectRef", {}).get("name") == "audited"
-    ]
-    assert found == [("create", "configmaps", 201)]
+
+    def found() -> list[tuple[str, str, int]]:
+        return [
+            (event["verb"], event["objectRef"]["resource"], event["responseStatus"]["code"])
+            for event in plane.audit_events()
+            if event["user"]["username"] == "bob" and event.get("objectRef", {}).get("name") == "audited"
+        ]
+
+    wait_until(lambda: bool(found()), "the line of the request", timeout=60)  # written after the answer was sent
+    assert found() == [("create", "configmaps", 201)]
 
 
 def test_address_and_data_survive_restarts(plane: ControlPlane) -> None:
