@@ -9,7 +9,7 @@ from demo.tour import operator_metrics
 from e2e.lib import traffic, wait
 from e2e.lib.archives import url
 from e2e.lib.models import HALVES
-from e2e.lib.resources import children, deployment, pods, uids
+from e2e.lib.resources import KIND, children, deployment, pods, uids
 
 MODEL = url("half_plus_two.tar.gz")
 ANSWER = traffic.answer_of(HALVES["half_plus_two"])
@@ -20,6 +20,11 @@ def versions(kubectl: Kubectl, name: str) -> dict[str, str]:
     objects: dict[str, Manifest] = {"": kubectl.get("mdep", name) or {}} | children(kubectl, name)
     objects |= {pod["metadata"]["name"]: pod for pod in pods(kubectl, name)}
     return {key: item["metadata"]["resourceVersion"] for key, item in objects.items()}
+
+
+def all_is_told(state: Manifest) -> bool:
+    """Tell whether the status holds both pods as ready: nothing waits any more to be merged into it."""
+    return [pod["state"] for pod in state["status"].get("pods", [])] == ["Ready", "Ready"]
 
 
 pytestmark = pytest.mark.usefixtures("operator_alone")
@@ -45,6 +50,8 @@ def test_it_runs_restricted_and_says_how_it_is(kubectl: Kubectl) -> None:
 def test_a_restart_leaves_no_trace(namespace: Kubectl) -> None:
     namespace.apply(deployment("calm", MODEL, replicas=2))
     wait.ready(namespace, "calm")
+    # Ready is told at once; what else changed in the same moment, as the state of the second pod, up to eight seconds later.
+    wait.until(namespace, KIND, "calm", all_is_told)
     wait.until(namespace, "poddisruptionbudget", "calm", lambda found: found["status"].get("disruptionsAllowed") == 1)
     system = namespace.within(OPERATOR_NAMESPACE)
     before = versions(namespace, "calm")
