@@ -1,12 +1,13 @@
 """The arithmetic of a batch: joining requests' inputs, padding them, and cutting outputs into shares. Pure."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from model_server.errors import Code, ServingError, invalid_argument
-from model_server.tensors import HostTensor
+from model_server.tensors import MAX_TENSOR_BYTES, HostTensor
 
 Feeds = list[tuple[str, HostTensor]]
 Results = dict[str, HostTensor]
@@ -48,9 +49,7 @@ def merge(parts: Sequence[Feeds], padding_rows: int, *, pad_variable: bool) -> F
                 "Set pad_variable_length_inputs to true, or ensure that all tensors with the same name have equal "
                 "dimensions starting with the first dim.",
             )
-        if padding_rows and len(arrays[-1]):
-            arrays.append(np.repeat(arrays[-1][:1], padding_rows, axis=0))
-        merged.append((name, HostTensor(first.dtype, arrays[0] if len(arrays) == 1 else np.concatenate(arrays))))
+        merged.append((name, HostTensor(first.dtype, _rows(name, arrays, padding_rows))))
     return merged
 
 
@@ -73,6 +72,17 @@ def split(outputs: Results, sizes: Sequence[int], total: int) -> list[Results]:
     return shares
 
 
+def _rows(name: str, arrays: "list[np.ndarray[Any, Any]]", padding_rows: int) -> "np.ndarray[Any, Any]":
+    """All rows of one input, the padding behind them."""
+    try:
+        if padding_rows and len(arrays[-1]):
+            arrays = [*arrays, np.repeat(arrays[-1][:1], padding_rows, axis=0)]
+        return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+    except ValueError as error:
+        # An empty tensor may have dimensions that more rows of it cannot have.
+        raise invalid_argument(f"Tensors with name '{name}' are too large for one batch") from error
+
+
 def _equal_shapes(
     arrays: "list[np.ndarray[Any, Any]]",
 ) -> "list[np.ndarray[Any, Any]]":
@@ -88,6 +98,8 @@ def _equal_shapes(
             continue
         if not array.size:
             raise invalid_argument("Got empty tensor in batch of non-empty tensors.")
+        if math.prod(shape) * array.itemsize > MAX_TENSOR_BYTES:
+            raise invalid_argument("A tensor padded to the shape of the others in its batch is too large.")
         target = np.empty(shape, dtype=array.dtype)
         target.fill(array.flat[0])
         target[tuple(slice(size) for size in array.shape)] = array
@@ -96,5 +108,10 @@ def _equal_shapes(
 
 
 def concatenated(parts: Sequence[HostTensor]) -> HostTensor:
-    """Parts of one tensor, put together along the 0th dimension."""
-    return HostTensor(parts[0].dtype, np.concatenate([part.array for part in parts]))
+    """Parts of one tensor, put together along the 0th dimension; ServingError where their other dimensions differ."""
+    try:
+        return HostTensor(parts[0].dtype, np.concatenate([part.array for part in parts]))
+    except ValueError as error:
+        raise ServingError(
+            Code.FAILED_PRECONDITION, f"The parts of a split request have outputs that do not fit together: {error}"
+        ) from error

@@ -173,11 +173,19 @@ class _Collected:
             self._missing -= 1
             if self._missing:
                 return
-        failed = next((item for item in self._results if isinstance(item, Exception)), None)
-        self._done(failed if failed is not None else self._joined())
+        try:
+            outcome: list[HostTensor] | Exception = self._joined()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the request must be told, and the thread goes on
+            outcome = error
+        self._done(outcome)
 
     def _joined(self) -> list[HostTensor]:
-        results = [item for item in self._results if isinstance(item, dict)]
+        results: list[Results] = []
+        for item in self._results:
+            if isinstance(item, Exception):
+                raise item
+            if item is not None:
+                results.append(item)
         if len(results) == 1:
             return [results[0][name] for name in self._fetches]
         return [concatenated([result[name] for result in results]) for name in self._fetches]
