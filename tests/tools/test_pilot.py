@@ -1,5 +1,6 @@
 """The pilot as a process, beside the real model server as a process."""
 
+import contextlib
 import json
 import signal
 import socket
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.model_server.harness import Server, serving
-from tests.tools.pilots import Start, golden_npz
+from tests.tools.pilots import Start, golden_npz, until
 
 # What the model called half answers: half of x, plus 2.
 X = np.linspace(-3, 3, 20, dtype=np.float32).reshape(-1, 1)
@@ -271,6 +272,39 @@ def test_other_pages(server: Server, start: Start, tmp_path: Path) -> None:
         assert pilot.ready
         mute.sendall(b"\xff\xfe")
     assert pilot.ready
+
+
+def test_a_crowd_of_idle_connections_keeps_no_probe_from_its_answer(
+    server: Server, start: Start, tmp_path: Path
+) -> None:
+    pilot = start(server.port, golden_npz(tmp_path / "g.npz", inputs__x=X, outputs__y=Y), {}).wait_ready()
+    process = Path(f"/proc/{pilot.process.pid}")
+    with contextlib.ExitStack() as crowd:
+        for number in range(400):
+            crowd.enter_context(socket.create_connection(("127.0.0.1", pilot.port), timeout=10))
+            if number < 200 and number % 4 == 0:  # the first half one after the other, the second all at once
+                assert pilot.get("/ready")[0] == 200
+            if number == 200:
+                assert len(list((process / "fd").iterdir())) < 100
+                assert len(list((process / "task").iterdir())) < 100
+        assert [pilot.get(page)[0] for page in ("/ready", "/healthz", "/metrics")] == [200, 200, 200]
+        assert pilot.rss_mib() < 60
+
+
+def test_a_head_that_comes_byte_by_byte_is_not_waited_for(server: Server, start: Start, tmp_path: Path) -> None:
+    pilot = start(server.port, golden_npz(tmp_path / "g.npz", inputs__x=X, outputs__y=Y), {}).wait_ready()
+    with socket.create_connection(("127.0.0.1", pilot.port), timeout=0.1) as drip:
+
+        def closed() -> bool:
+            try:
+                drip.sendall(b"G")
+                return drip.recv(1) == b""
+            except TimeoutError:
+                return False
+            except OSError:
+                return True
+
+        until(closed, "the connection closed", 60)
 
 
 def test_memory_while_it_serves(server: Server, start: Start, tmp_path: Path) -> None:

@@ -2,18 +2,27 @@
 
 Probes come every second for as long as the pod lives: what is here is the part of HTTP that they need, at a tenth of the
 time and memory of the standard library's server.
+
+Whoever reaches the pod reaches this port. There is a cap on connections; the one above it takes the place of the oldest.
+A prober asks at once and is answered in a millisecond: what is oldest in a crowd does not ask.
 """
 
+import contextlib
 import json
+import re
 import socket
 import socketserver
 import threading
+import time
+from typing import Any
 
 from slipway_tools.pilot.state import State
 
-_READ_SECONDS = 5
-_MAX_LINE_BYTES = 8 << 10
-_MAX_HEADERS = 100
+_MAX_CONNECTIONS = 32
+_HEAD_SECONDS = 2.0
+_WRITE_SECONDS = 5.0
+_MAX_HEAD_BYTES = 16 << 10
+_HEAD_END = re.compile(rb"\n\r?\n")
 _TEXT = "text/plain; charset=utf-8"
 _EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 _REASONS = {200: "OK", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
@@ -34,14 +43,19 @@ def page(state: State, method: str, path: str) -> tuple[int, str, str]:
 
 
 class _Server(socketserver.ThreadingTCPServer):
-    """Listens on every address of the pod, IPv4 and IPv6; a thread for each connection."""
+    """Listens on every address of the pod, IPv4 and IPv6; a thread for each connection, and a limit to their number."""
 
     daemon_threads = True
     allow_reuse_address = True
+    # A SYN that finds no room here is sent again a second later, which is as long as a probe waits.
+    request_queue_size = 256
     address_family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
 
     def __init__(self, state: State, port: int) -> None:
         self.state = state
+        self._free = threading.Semaphore(_MAX_CONNECTIONS)
+        self._open: dict[Any, None] = {}  # the oldest first
+        self._lock = threading.Lock()
         super().__init__(("::" if self.address_family == socket.AF_INET6 else "0.0.0.0", port), _Handler)
 
     def server_bind(self) -> None:
@@ -49,25 +63,59 @@ class _Server(socketserver.ThreadingTCPServer):
             self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         super().server_bind()
 
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if not self._free.acquire(blocking=False):
+            with self._lock, contextlib.suppress(OSError):
+                if self._open:
+                    next(iter(self._open)).shutdown(socket.SHUT_RDWR)  # wakes its thread, which closes it
+            self._free.acquire()
+        with self._lock:
+            self._open[request] = None
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:
+            del self._open[request]
+        super().shutdown_request(request)
+        self._free.release()
+
     def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing: a prober that hangs up, or takes its time, is no event."""
 
 
-class _Handler(socketserver.StreamRequestHandler):
+class _Handler(socketserver.BaseRequestHandler):
     """Answers one request of HTTP/1 and closes."""
 
-    timeout = _READ_SECONDS
     server: _Server
 
     def handle(self) -> None:
-        method, _, target = self.rfile.readline(_MAX_LINE_BYTES).decode("latin-1").partition(" ")
-        for _ in range(_MAX_HEADERS):
-            if self.rfile.readline(_MAX_LINE_BYTES) in {b"\r\n", b"\n", b""}:
-                break
+        head = self._head()
+        if not head:
+            return
+        method, _, target = head.partition(b"\n")[0].decode("latin-1").partition(" ")
         status, kind, text = page(self.server.state, method, target.partition(" ")[0].partition("?")[0])
         body = text.encode(errors="replace")
-        head = f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
-        self.wfile.write(f"{head}Connection: close\r\n\r\n".encode() + body)
+        answer = f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
+        self.request.settimeout(_WRITE_SECONDS)
+        self.request.sendall(f"{answer}Connection: close\r\n\r\n".encode() + body)
+
+    def _head(self) -> bytes:
+        """Read until the empty line, for as long as a head may take however slowly its bytes come.
+
+        Raises:
+            OSError: when it takes longer.
+        """
+        deadline, head = time.monotonic() + _HEAD_SECONDS, b""
+        while not _HEAD_END.search(head) and len(head) < _MAX_HEAD_BYTES:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            self.request.settimeout(left)
+            piece = self.request.recv(_MAX_HEAD_BYTES)
+            if not piece:
+                break
+            head += piece
+        return head
 
 
 def serve(state: State, port: int) -> int:
