@@ -31,6 +31,7 @@ _BUILTIN = 1
 #: The graph that is run; further ones are bodies of control flow.
 _GRAPH = 0
 _PROBE_SECONDS = 120
+_MAX_DIMENSION = 2**31 - 1
 _TYPES = {
     np.dtype(kind): number
     for kind, number in (
@@ -190,6 +191,13 @@ def _set_inputs(interpreter: Any, inputs: Sequence[tuple[_Port, HostTensor]]) ->
             raise invalid_argument(
                 f"Expects {port.name} to be {dtypes.name_of(port.dtype)} but {dtypes.name_of(tensor.dtype)} is provided"
             )
+        if tensor.dtype == dtypes.STRING and not tensor.array.shape:
+            # TFLite's wrapper would take the object's address for its text.
+            raise invalid_argument(
+                f"Failed to set input tensor: {port.name}: a string must be in a tensor of rank 1 or more"
+            )
+        if max(tensor.array.shape, default=0) > _MAX_DIMENSION:
+            raise invalid_argument(f"Failed to resize input tensor: {port.name}: a dimension is beyond 32 bits")
     resized = [
         (port, tensor)
         for port, tensor in inputs
@@ -204,7 +212,7 @@ def _set_inputs(interpreter: Any, inputs: Sequence[tuple[_Port, HostTensor]]) ->
     if resized:
         _guarded(interpreter.AllocateTensors, "Failed to allocate tensors")
     for port, tensor in inputs:
-        value = np.ascontiguousarray(tensor.array)
+        value = np.asarray(tensor.array, order="C")  # ascontiguousarray would make a vector of a scalar
         _guarded(
             lambda port=port, value=value: interpreter.SetTensor(port.index, value),
             f"Failed to set input tensor: {port.name}",
