@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from model_server import dtypes, json_tensors, json_text, rest_json
 from model_server.errors import ServingError
+from model_server.protos import meta_graph_pb2
 from model_server.tensors import HostTensor
 
 values = st.recursive(
@@ -114,6 +115,16 @@ def test_numbers_beyond_64_bits_are_floats_for_float_inputs() -> None:
     body = b'{"inputs": [123456789012345678901234567890, 1e30]}'
     parsed = rest_json.parse_predict(body, lambda _: {"x": Info(dtypes.FLOAT)})
     np.testing.assert_allclose(parsed.tensors["x"].array, [1.2345679e29, 1e30], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", [b"\xcf", b"\xed\xa0\x80a"])
+def test_a_name_that_is_not_utf_8_is_no_input(name: bytes) -> None:
+    """The names of inputs are a map of protobuf, which raises where it is asked for such a name."""
+    signature = meta_graph_pb2.SignatureDef()
+    signature.inputs["x"].dtype = dtypes.FLOAT
+    with pytest.raises(ServingError) as caught:
+        rest_json.parse_predict(b'{"instances": [{"x": 1}, {"' + name + b'": 2}]}', lambda _: signature.inputs)
+    assert "JSON object: does not have named input: " in caught.value.message
 
 
 @pytest.mark.parametrize("dtype", [dtypes.HALF, dtypes.UINT16, dtypes.COMPLEX64, dtypes.BFLOAT16])

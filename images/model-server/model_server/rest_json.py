@@ -76,8 +76,9 @@ def _from_rows(rows: list[Any], inputs: _Inputs) -> dict[str, HostTensor]:
         )
     collected: dict[str, _Column] = {}
     if _is_object(first):
+        known = dict(inputs)  # a map of protobuf cannot be asked for a name that is not UTF-8
         for position, row in enumerate(rows):
-            _add_object(row, position, inputs, collected)
+            _add_object(row, position, known, collected)
     else:
         alias = next(iter(inputs))
         column = collected[alias] = _Column(inputs[alias].dtype)
