@@ -209,6 +209,20 @@ BAD = (
         body(runtime={"args": {"num_load_threads\n": "4"}}),
         ("spec.runtime.args: a flag is named without dashes",),
     ),
+    *(
+        Bad(
+            f"flag with {what} in its value",
+            body(runtime={"args": {"saved_model_tags": f"serve{character}"}}),
+            ("spec.runtime.args", "saved_model_tags", "must not contain control characters", "remove them"),
+            ("spec.runtime.args: the value must not contain control characters", "remove them"),
+        )
+        for what, character in {
+            "a null": "\0",
+            "a line break": "\n",
+            "a delete": "\x7f",
+            "a C1 control": "\x85",
+        }.items()
+    ),
     Bad(
         "batch of nothing", body(runtime={"batching": {"maxBatchSize": 0}}), ("spec.runtime.batching.maxBatchSize", "1")
     ),
@@ -307,7 +321,7 @@ GOOD = {
             "version": "2.20.0",
             "batching": {"maxBatchSize": 64},
             "warmup": {},
-            "args": {"num_load_threads": "4"},
+            "args": {"num_load_threads": "4", "saved_model_tags": "ser ve,\u00e9\u2603"},
         },
         resources={"requests": {"cpu": 1, "memory": "1.5Gi"}, "limits": {"memory": "2e9"}},
     ),

@@ -3,9 +3,9 @@
 import re
 from typing import Annotated, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from slipway.api.base import ApiModel, validations
+from slipway.api.base import ApiModel, TextRule, check_text, validations
 
 
 class Batching(ApiModel):
@@ -29,6 +29,19 @@ class Warmup(ApiModel):
 
 
 FLAG_NAME_RULE = "self.all(flag, flag.matches('^[a-z][a-z0-9_]*$'))"
+FLAG_VALUE_RULES = (
+    TextRule(
+        r"[\x00-\x1f\x7f-\x9f]",
+        "spec.runtime.args: the value must not contain control characters (line breaks, tabs, NUL): remove them, "
+        "no container starts with a NUL in its command line",
+        forbidden=True,
+    ),
+)
+FlagValue = Annotated[
+    str,
+    Field(max_length=1024, json_schema_extra=validations(*(rule.cel() for rule in FLAG_VALUE_RULES))),
+    AfterValidator(lambda value: check_text(FLAG_VALUE_RULES, value)),
+]
 
 
 class Runtime(ApiModel):
@@ -61,7 +74,7 @@ class Runtime(ApiModel):
     warmup: Warmup | None = None
     """Repeats the model's own warm-up requests."""
     args: Annotated[
-        dict[str, Annotated[str, Field(max_length=1024)]],
+        dict[str, FlagValue],
         Field(
             max_length=48,
             json_schema_extra=validations(
