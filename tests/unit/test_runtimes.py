@@ -67,7 +67,7 @@ def test_flags_that_other_fields_set_are_refused(flag: str, value: str, said: st
         ("enable_profiler", "yes", "'yes' is not true or false"),
         ("enable_profiler", "True", "is not true or false"),
         ("mixed_precision", "float16", "is not one of bfloat16"),
-        ("saved_model_tags", "serve\nx", "control characters"),
+        ("saved_model_tags", "serve\u2028x", "control characters"),
         ("grpc_channel_arguments", "lonely", "'lonely' is not NAME=VALUE"),
         ("grpc_channel_arguments", "a=1,", "'' is not NAME=VALUE"),
         ("grpc_channel_arguments", "grpc.max_connection_age_ms=1", "is set by Slipway"),
