@@ -278,6 +278,24 @@ def test_a_token_does_nothing_while_nothing_has_failed() -> None:
     assert annotate(served(Model()), "x").decide().actions == ()
 
 
+def test_a_token_that_was_set_while_all_was_well_tries_no_later_failure_again() -> None:
+    world = annotate(served(Model()), "x")
+    world.change(model=BETTER).settle()
+    rolling(world, *world.pods, in_trouble(Reason.GATE_FAILED, "wrong", name="bad", revision=2)).say()
+    decided = world.settle()
+    assert (decided.revision, decided.served) == (2, 1)
+
+
+def test_a_token_that_was_set_on_the_way_counts_once_when_it_fails() -> None:
+    world = annotate(failing(Model()), "x")
+    assert world.decide().revision == 2, "nothing has failed yet"
+    world.say()
+    assert world.settle().revision == 3
+    rolling(world, *world.pods, in_trouble(Reason.GATE_FAILED, "again", name="bad", revision=3)).say()
+    decided = world.settle()
+    assert (decided.revision, decided.served) == (3, 1)
+
+
 def test_an_old_token_tries_no_new_failure_again() -> None:
     world = rolled_back()
     annotate(world, "2").settle()
