@@ -1,5 +1,7 @@
 """The conditions: chains of small checks, of which the first that speaks wins. Pure; part of the status."""
 
+from itertools import count
+
 from slipway import failure, loose, names, rollout
 from slipway.api import ConditionStatus, ConditionType, Reason, Verdict
 from slipway.observed import Manifest, Pod
@@ -78,7 +80,9 @@ def _remedy(view: View) -> str:
     if view.plan.pinned:
         return "Set spec.pinnedRevision to another revision, or remove it"
     again = f"kubectl annotate mdep {view.key.name} -n {view.key.namespace}"
-    return f"Change the spec, or try again with: {again} {names.RETRY_ANNOTATION}={view.revision} --overwrite"
+    used = {record.retry for record in view.records}  # such a token would do nothing
+    token = next(number for number in count(view.revision or 1) if str(number) not in used)
+    return f"Change the spec, or try again with: {again} {names.RETRY_ANNOTATION}={token} --overwrite"
 
 
 def _done(view: View) -> Says | None:

@@ -296,6 +296,18 @@ def test_a_token_that_was_set_on_the_way_counts_once_when_it_fails() -> None:
     assert (decided.revision, decided.served) == (3, 1)
 
 
+def test_the_token_that_is_proposed_has_not_been_used() -> None:
+    world = annotate(World(Model()), "2")  # as a copy from another cluster carries it
+    world.settle()
+    world.serve()
+    world.change(model=BETTER).settle()
+    rolling(world, *world.pods, in_trouble(Reason.GATE_FAILED, "wrong", name="bad", revision=2)).say()
+    world.settle()
+    _, _, message = condition(world.say(), "Ready")
+    token = message.split(f"{names.RETRY_ANNOTATION}=")[1].split(" ")[0]
+    assert annotate(world, token).settle().revision == 3
+
+
 def test_an_old_token_tries_no_new_failure_again() -> None:
     world = rolled_back()
     annotate(world, "2").settle()
