@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent import futures
+from typing import Any
 
 import grpc
 import numpy as np
@@ -50,7 +51,7 @@ class Doubler(grpc.GenericRpcHandler):
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
         assert details.method == "/tensorflow.serving.PredictionService/Predict"
 
-        def answer(request: object, context: grpc.ServicerContext) -> object:
+        def answer(request: Any, context: grpc.ServicerContext) -> Any:
             x = client.from_tensor(request.inputs["x"])
             if request.model_spec.name != "double":
                 context.abort(grpc.StatusCode.NOT_FOUND, "Servable not found for request")

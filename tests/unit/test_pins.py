@@ -1,5 +1,6 @@
 """What all pods of a revision serve is found by the first of them: who waits for it, who does not, and what is written."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -67,7 +68,7 @@ def test_a_digest_in_the_spec_is_the_pin() -> None:
 def test_a_pod_that_is_ready_and_has_told_nothing_holds_nobody_up(told: dict[str, Any]) -> None:
     world = fetched(changed(8), **told)
     assert world.decide().actions == ()
-    world.pods = (*world.pods[:-1], a_pod("new", 2, **({"digest": DIGEST, "model_version": 3} | told)))
+    world.pods = (*world.pods[:-1], replace(a_pod("new", 2, digest=DIGEST, model_version=3), **told))
     assert actions(world.settle()) == ["apply Deployment digits"]
     assert surge(world) == "25%"
 

@@ -44,7 +44,8 @@ def owner() -> Owner:
 
 def deployment(asked: ModelDeploymentSpec, **fields: Any) -> Manifest:
     wanted = Wanted(owner(), asked, record(asked), 4, **({"draining": False, "several": True} | fields))
-    return next(child for child in render.desired(wanted) if child["kind"] == "Deployment")["spec"]
+    found: Manifest = next(child for child in render.desired(wanted) if child["kind"] == "Deployment")["spec"]
+    return found
 
 
 # The pilot

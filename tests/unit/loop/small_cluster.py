@@ -252,7 +252,7 @@ class Cluster:
         fetch: Object = {"name": "fetch"}
         if uri in self.broken:
             pod["failed"] = True
-            said = {"reason": "SourceNotFound", "message": f"there is nothing at {uri}"}
+            said: Object = {"reason": "SourceNotFound", "message": f"there is nothing at {uri}"}
             fetch["state"] = {"terminated": {"exitCode": 1, "message": json.dumps(said)}}
         else:
             self.fetched += 1

@@ -39,7 +39,8 @@ class Writer:
 
 class Desk:
     def __init__(self) -> None:
-        self.writer, self.time, self.counts = Writer(), 0.0, []
+        self.writer, self.time = Writer(), 0.0
+        self.counts: list[str] = []
         self.recorder = Recorder(
             self.writer,
             "operator-1",

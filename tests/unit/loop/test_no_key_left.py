@@ -30,10 +30,10 @@ async def test_one_that_was_made_anew_behind_the_watchs_back_is_looked_at() -> N
     assert successor is not None
     successor["metadata"] |= {"uid": "another", "resourceVersion": "900"}
 
-    async def get(*_: Any) -> Any:
+    async def get(kind: str, namespace: str, name: str) -> dict[str, Any]:
         return copy.deepcopy(successor)
 
-    bench.cluster.get = get  # type: ignore[method-assign]
+    bench.cluster.get = get  # type: ignore[method-assign]  # of this one cluster, not of the class
     bench.store.remove("Service", KEY.namespace, "digits", "uid-Service-digits")
     bench.reconciler.child_deleted(KEY)
     outcome = await bench.reconciler.reconcile(KEY)

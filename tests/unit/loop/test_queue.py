@@ -225,9 +225,9 @@ class QueueMachine(RuleBasedStateMachine):
             self.queue.done(key)
         self.clock.advance(10 * MAX_BACKOFF)
         handed = []
-        while (key := self.queue.take()) is not None:
-            handed.append(key)
-            self.queue.done(key)
+        while (taken := self.queue.take()) is not None:
+            handed.append(taken)
+            self.queue.done(taken)
         assert sorted(handed) == sorted(self.news)
 
 

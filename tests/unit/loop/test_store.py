@@ -21,9 +21,10 @@ def project(body: Manifest) -> Pod:
 
 
 def make(kind: str, name: str, version: int, *, uid: str = "", owner: str = "digits", **fields: Any) -> Manifest:
-    metadata = {"namespace": "ns", "name": name, "uid": uid or f"uid-{kind}-{name}", "resourceVersion": str(version)}
+    metadata: Manifest = {"namespace": "ns", "name": name, "uid": uid or f"uid-{kind}-{name}"}
+    metadata["resourceVersion"] = str(version)
     if kind != KIND:
-        metadata["labels"] = {"serving.slipway.dev/name": owner}  # type: ignore[assignment]
+        metadata["labels"] = {"serving.slipway.dev/name": owner}
     return {"apiVersion": "v1", "kind": kind, "metadata": metadata, **fields}
 
 
@@ -96,7 +97,7 @@ def test_an_autoscalers_status_wakes_nobody(store: Store) -> None:
 
 
 def test_who_owns_the_replicas_is_kept(store: Store) -> None:
-    fields = {"f:spec": {"f:replicas": {}}}
+    fields: Manifest = {"f:spec": {"f:replicas": {}}}
     entries = [
         {"manager": "slipway", "operation": "Apply", "fieldsV1": {"f:metadata": {}}},
         {"manager": "slipway", "operation": "Update", "fieldsV1": fields},
@@ -199,5 +200,8 @@ def test_a_configmap_without_our_label_is_not_kept(store: Store) -> None:
 
 @pytest.mark.parametrize("data", [None, {}, {"version": "x" * 10**6}])
 def test_a_configmap_that_is_no_pin_is_small(store: Store, data: Manifest | None) -> None:
-    store.put(make("ConfigMap", "digits-1", 5, **({"data": data} if data is not None else {})))
+    body = make("ConfigMap", "digits-1", 5)
+    if data is not None:
+        body["data"] = data
+    store.put(body)
     assert len(str(store.snapshot(KEY).children[Ref("ConfigMap", "digits-1")])) < 1000
