@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from demo.kubectl import Kubectl, KubectlError, Manifest
-from e2e.lib import endpoints, traffic, wait
+from e2e.lib import endpoints, load_watch, traffic, wait
 from e2e.lib.archives import url
 from e2e.lib.gates import GOLDEN_X, config_map, gated, half_plus, npz, verdicts
 from e2e.lib.models import HALVES
@@ -43,7 +43,9 @@ ASKED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "wrong-output": (TWO, {"metrics": MATCHES, "output": "scores"}, "scores"),
     "no-data": (TWO, {"metrics": {"accuracy": ">=0.9"}}, "label"),
 }
-WRONG = {"answers": (half_plus(HALVES["half_plus_three"]), {}, "matches")}
+WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "answers": (half_plus(HALVES["half_plus_three"]), {}, "matches")
+}
 """A golden set that is in order, and a model that answers something else."""
 
 
@@ -75,7 +77,7 @@ def refused(kubectl: Kubectl, name: str, reason: str, words: str) -> Manifest:
         assert reason in described
         assert words.lower() in described.lower()
         assert words.lower() in kubectl.run("get", "mdep", name, "--output=wide").stdout.lower()
-    assert seen.revisions  # the watch has seen pods
+        load_watch.settled(kubectl, lambda: bool(seen.revisions), "the watch has seen pods", 60)
     assert seen.served == set()
     return state
 
