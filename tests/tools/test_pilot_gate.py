@@ -236,6 +236,11 @@ def zipped(*entries: tuple[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> b
         (zipped(("inputs/x.npy", npy("(1,)").replace(b"'<f4'", b"()   "))), "is not an npy array"),
         (zipped(("inputs/x.npy", npy("(17000000,)", content=bytes(68_000_000)))), "more than 64 MiB"),
         (b"PK\3\4 is all there is", "damaged"),
+        (zipped(("inputs/x.npy", npy("(True,)", content=b"\0" * 4))), "is not as long as its shape"),
+        (zipped(("inputs/x.npy", npy("(1,)", dtype="<U1", content=b"\0\0\x11\0"))), "is no Unicode"),
+        (zipped(("inputs/x.npy", npy("(1,)", dtype="<U1", content=b"\0\xd8\0\0"))), "is no Unicode"),
+        (zipped(("inputs/\u00e9.npy", b"")).replace(b"\xc3\xa9", b"\xff\xff"), "is damaged"),
+        (b"PK" + zipped(("inputs/x.npy", b""))[40:], "is damaged"),
     ],
 )
 def test_a_hostile_npz(file: Path, content: bytes, words: str) -> None:

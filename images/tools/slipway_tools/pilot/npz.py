@@ -50,7 +50,7 @@ def read(path: Path) -> dict[str, Array]:
                 name = info.filename.removesuffix(_SUFFIX)
                 with archive.open(info) as stream:
                     arrays[name] = _array(name, stream, info.file_size)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, UnicodeDecodeError) as error:
         raise GateInvalidError(f"{_GOLDEN}: the npz archive is damaged ({error}); write it again") from None
     return arrays
 
@@ -72,6 +72,8 @@ def _check(infos: list[zipfile.ZipInfo]) -> None:
     for info in infos:
         if not info.filename.endswith(_SUFFIX) or info.compress_type not in _METHODS or info.flag_bits & _ENCRYPTED:
             raise GateInvalidError(f"{_GOLDEN}: {info.filename!a} is no plain npy array; write the set with np.savez")
+        if info.header_offset < 0:  # zipfile moves all by what seems to stand before the archive
+            raise zipfile.BadZipFile("central directory")
     total = sum(info.file_size for info in infos)
     if total > MAX_BYTES:
         raise GateInvalidError(
@@ -104,9 +106,13 @@ def _array(name: str, stream: IO[bytes], size: int) -> Array:
         raise GateInvalidError(f"{_GOLDEN}: {name!a} is cut off; write the set again")
     flat = np.frombuffer(content, dtype=dtype) if expected else np.zeros(math.prod(shape), dtype=dtype)
     try:
-        return _native(flat.reshape(shape, order="F" if fortran else "C"))
-    except (ValueError, OverflowError):  # beside a size of 0 the others cost nothing to claim
+        array = flat.reshape(shape, order="F" if fortran else "C")
+    except (ValueError, TypeError, OverflowError):  # beside a size of 0 the others cost nothing to claim
         raise mismatch from None
+    try:
+        return _native(array)
+    except (ValueError, SystemError):  # the latter for numbers above those of Unicode
+        raise GateInvalidError(f"{_GOLDEN}: {name!a} has text that is no Unicode; write it with np.savez") from None
 
 
 def _native(array: Array) -> Array:
