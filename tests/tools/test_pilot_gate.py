@@ -336,6 +336,9 @@ GOOD = '{"inputs": {"x": [1.0]}}'
         (f'{GOOD[:-1]}, "label": "seven"}}', "labels is object"),
         (f'{GOOD[:-1]}, "signature": ""}}', "signature has to be a name"),
         (f'{GOOD[:-1]}, "label": -3}}', "labels is -3 in example 0"),
+        (f'{{"inputs": {{"x": {"[" * 40}"a"{"]" * 40}}}, "label": -3}}', "labels is -3 in example 0"),
+        ('{"inputs": {"\\ud800": [1.0]}}', "line 1: inputs has a name that is no Unicode"),
+        (f'{GOOD[:-1]}, "signature": "\\ud800"}}', "signature has to be a name"),
     ],
 )
 def test_json_lines_with_a_mistake(file: Path, text: str, words: str) -> None:

@@ -48,7 +48,7 @@ def read(path: Path) -> dict[str, Array]:
             if known[name]:
                 _check_shape(known[name][0], value, f"line {number}: {name}")
             total += value.nbytes + 100
-            texts += sum(map(sys.getsizeof, value.flat)) + value.nbytes if value.dtype.kind == "O" else 0
+            texts += sum(map(sys.getsizeof, value.reshape(-1))) + value.nbytes if value.dtype.kind == "O" else 0
             if total > MAX_BYTES or texts > MAX_TEXT_BYTES:
                 most = MAX_BYTES if total > MAX_BYTES else MAX_TEXT_BYTES
                 raise GateInvalidError(
@@ -90,7 +90,7 @@ def _example(line: bytes, where: str) -> tuple[str, dict[str, Array]]:
             f"{_GOLDEN}: {where} has to be an object of {', '.join(sorted(_FIELDS))} and nothing else"
         )
     signature = example.get("signature", "")
-    if not isinstance(signature, str) or ("signature" in example and not signature):
+    if not isinstance(signature, str) or ("signature" in example and not signature) or not _is_text(signature):
         raise GateInvalidError(f"{_GOLDEN}: {where}: signature has to be a name")
     if "label" in example and "labels" in example:
         raise GateInvalidError(f"{_GOLDEN}: {where} has both label and labels; keep one")
@@ -106,7 +106,18 @@ def _example(line: bytes, where: str) -> tuple[str, dict[str, Array]]:
 def _named(value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise GateInvalidError(f"{_GOLDEN}: {where} has to be an object of names and values")
+    if not all(map(_is_text, value)):
+        raise GateInvalidError(f"{_GOLDEN}: {where} has a name that is no Unicode (a half of a surrogate pair)")
     return value
+
+
+def _is_text(name: str) -> bool:
+    r"""Tell whether a name can be written: JSON may hold "\ud800", which no encoding has."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _array(value: Any, where: str) -> Array:
