@@ -495,6 +495,7 @@ def test_plain_http_where_tls_was_asked_for(site: Site, download: Download) -> N
         ("http://[::1", "SourceForbidden"),
         ("http://models..example/m.tar", "SourceForbidden"),
         (f"http://{'m' * 64}.example/m.tar", "SourceForbidden"),
+        ("http://models.example/\udcff.tar", "SourceForbidden"),
     ],
 )
 def test_addresses_that_are_none(fetch: Run, uri: str, reason: str) -> None:

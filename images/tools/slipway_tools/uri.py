@@ -44,6 +44,7 @@ def parse(text: str, *, field: str = "spec.model.uri") -> Uri:
     try:
         split = urlsplit(text)
         port = split.port
+        text.encode()  # arguments that are not UTF-8 become surrogates
     except ValueError:
         raise ModelError(Reason.SOURCE_FORBIDDEN, f"{field}: this is not a valid URI; correct it") from None
     if split.scheme not in SCHEMES:
