@@ -1,6 +1,5 @@
 """One cluster for all tests, a namespace for each. What is up already is used, and nothing is taken down at the end."""
 
-import fcntl
 import os
 import re
 import subprocess
@@ -8,7 +7,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from demo.console import Console
 from demo.kubectl import Kubectl
 from demo.shell import ROOT
 from e2e.lib import archives
+from e2e.lib.locks import locked
 
 CLUSTER = os.environ.get("SLIPWAY_CLUSTER", "slipway")
 BUILD = ROOT / "build" / "e2e"
@@ -34,22 +34,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(TEST_SECONDS))
 
 
-@contextmanager
-def alone(what: str) -> Iterator[None]:
+def alone(what: str) -> AbstractContextManager[None]:
     """Have something of the cluster for one test at a time."""
-    BUILD.mkdir(parents=True, exist_ok=True)
-    with (BUILD / f"{what}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    return locked(BUILD / f"{what}.lock")
 
 
 @pytest.fixture(scope="session")
 def kubectl(tmp_path_factory: pytest.TempPathFactory, testrun_uid: str) -> Kubectl:
     """The cluster with images, chart and archives in it; the first worker of a run prepares it for all."""
-    BUILD.mkdir(parents=True, exist_ok=True)
     done = BUILD / f"ready-{testrun_uid}"
-    with (BUILD / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(BUILD / "lock"):
         if not done.exists():
             for old in BUILD.glob("ready-*"):
                 old.unlink()

@@ -14,6 +14,7 @@ import pytest
 from e2e.chaos import ground as grounds
 from e2e.chaos.ground import BUILD, Ground
 from e2e.chaos.lane import Lane
+from e2e.lib.locks import locked
 from tests.integration.world import World
 
 CLUSTER = os.environ.get("SLIPWAY_CHAOS_CLUSTER", "slipway-chaos")
@@ -29,20 +30,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in left_out]
 
 
-@contextmanager
-def locked(name: str, how: int) -> Iterator[None]:
-    """Hold a lock between the workers of a run."""
-    BUILD.mkdir(parents=True, exist_ok=True)
-    with (BUILD / name).open("w") as lock:
-        fcntl.flock(lock, how)
-        yield
-
-
 @pytest.fixture(scope="session")
 def prepared(testrun_uid: str) -> str:
     """The cluster's name, once images, models and the definition are in it."""
     done = BUILD / f"ready-{testrun_uid}"
-    with locked("lock", fcntl.LOCK_EX):
+    with locked(BUILD / "lock"):
         if not done.exists():
             for old in BUILD.glob("ready-*"):
                 old.unlink()
@@ -58,7 +50,7 @@ def prepared(testrun_uid: str) -> str:
 
 def sharing() -> AbstractContextManager[None]:
     """Keep others from having the cluster for themselves meanwhile."""
-    return locked("use", fcntl.LOCK_SH)
+    return locked(BUILD / "use", fcntl.LOCK_SH)
 
 
 @pytest.fixture
@@ -71,7 +63,7 @@ def ground(prepared: str) -> Iterator[Ground]:
 @pytest.fixture
 def own_ground(prepared: str) -> Iterator[Ground]:
     """The cluster for one test alone; it is whole again afterwards."""
-    with locked("use", fcntl.LOCK_EX):
+    with locked(BUILD / "use"):
         found = Ground(prepared)
         yield found
         found.repair()

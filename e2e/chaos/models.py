@@ -3,7 +3,6 @@
 A program of its own, like `e2e.lib.models`, because TensorFlow takes long to import.
 """
 
-import fcntl
 import json
 import os
 import shutil
@@ -15,6 +14,7 @@ from typing import Any
 
 from demo.shell import ROOT
 from e2e.lib.archives import url
+from e2e.lib.locks import locked
 from e2e.lib.models import save_half_plus
 from e2e.lib.traffic import X, answer_of
 
@@ -50,8 +50,7 @@ def gate() -> dict[str, Any]:
 def folder(build: Path) -> Path:
     """Return the folder of the archives, made once for this version of the program that makes them."""
     made = build / "models"
-    with (build / "models.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(build / "models.lock"):
         if not made.is_dir() or made.stat().st_mtime < Path(__file__).stat().st_mtime:
             shutil.rmtree(made, ignore_errors=True)
             quiet = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1"}
