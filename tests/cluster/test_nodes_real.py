@@ -63,6 +63,13 @@ def pods() -> dict[str, dict[str, str]]:
     }
 
 
+def two_are_ready() -> bool:
+    """Tell whether there are two pods, and both serve. The Deployment may still say so of those that are gone."""
+    found = json.loads(kubectl("get", "pods", "--selector=app=web", "--output=json"))["items"]
+    conditions = [entry for pod in found for entry in pod["status"].get("conditions", [])]
+    return len(found) == 2 == sum(entry["type"] == "Ready" and entry["status"] == "True" for entry in conditions)
+
+
 def heard(pod: str) -> set[str]:
     """Names of the pods that answer a pod through the Service; none while its node does not know the Service."""
     try:
@@ -140,11 +147,11 @@ def test_up_again_starts_nothing_and_keeps_the_number_of_nodes(nodes: Local, sai
 
 def test_a_drain_moves_pods_to_the_other_node(nodes: Local) -> None:
     kubectl("drain", SECOND, "--timeout=90s")
-    kubectl("wait", "--for=condition=Available", "deployment/web", "--timeout=90s")
+    wait_until(two_are_ready, "a pod in the place of the one that went", timeout=90, poll=0.5)
     assert set(pods()) == {FIRST}
     kubectl("uncordon", SECOND)
     kubectl("delete", "pod", "--selector=app=web")
-    kubectl("wait", "--for=condition=Available", "deployment/web", "--timeout=90s")
+    wait_until(two_are_ready, "pods in the place of both", timeout=90, poll=0.5)
     assert set(pods()) == {FIRST, SECOND}
 
 
