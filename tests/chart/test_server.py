@@ -8,6 +8,7 @@ import yaml
 
 from cluster.controlplane import ControlPlane
 from tests.chart.conftest import CHART, NAMESPACE, ROOT, VALUES, Manifest, Render, Rendered, Run, as_list
+from tests.integration.world import eventually
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/modeldeployments.serving.slipway.dev"
 FOREIGN = ("ServiceMonitor", "PodMonitor")  # belong to the Prometheus operator; the API server knows none here
@@ -82,6 +83,7 @@ def test_install_upgrade_and_uninstall(release: Run, plane: ControlPlane) -> Non
         assert after[path]["metadata"]["resourceVersion"] == body["metadata"]["resourceVersion"], path
 
     api, mine = plane.api(), "/apis/serving.slipway.dev/v1alpha1/namespaces/installed/modeldeployments"
+    eventually(lambda: api.healthy(mine), "the API server serves the kind")
     model = {"metadata": {"name": "kept"}, "spec": {"model": {"uri": "pvc://models/kept"}}}
     api.create(mine, {"apiVersion": "serving.slipway.dev/v1alpha1", "kind": "ModelDeployment", **model})
     release("uninstall", "slipway")
