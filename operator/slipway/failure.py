@@ -58,7 +58,7 @@ def overdue(number: int, live: Manifest | None, memory: Remembered, now: datetim
         return True
     # What the Deployment says can be of an earlier attempt: it keeps saying so until pods of this one come.
     since = memory.since(number)
-    return since is not None and now >= since + _deadline(live)
+    return since is not None and now - since >= _deadline(live)
 
 
 def seconds_left(
@@ -68,7 +68,7 @@ def seconds_left(
     waits = [_patience(pod, now) for pod in pods if pod.revision == number and _definite(pod)]
     since = memory.since(number)
     if live is not None and since is not None and _timed_out(number, live):
-        waits.append((since + _deadline(live) - now).total_seconds())
+        waits.append((_deadline(live) - (now - since)).total_seconds())
     return min((wait for wait in waits if wait > 0), default=None)
 
 
@@ -80,7 +80,7 @@ def _patience(pod: Pod, now: datetime) -> float:
     """Return the seconds for which the trouble of a pod may still pass; 0 or less where it is final."""
     if pod.scheduled is None or pod.patience <= 0:
         return 0.0
-    return (pod.scheduled + timedelta(seconds=pod.patience) - now).total_seconds()
+    return pod.patience - (now - pod.scheduled).total_seconds()
 
 
 def _timed_out(number: int, live: Manifest) -> bool:

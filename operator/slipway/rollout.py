@@ -6,7 +6,7 @@ Level-based: every answer comes from what is observed now, nothing is remembered
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from slipway import names
 from slipway.api import Gpu, ModelDeploymentSpec, PodState, Reason, RolloutStrategy, parse_duration
@@ -196,7 +196,7 @@ def seconds_left(spec: ModelDeploymentSpec, live: Manifest | None, record: Recor
         return None
     try:
         since = datetime.fromisoformat(condition(live, "Progressing").get("lastUpdateTime", ""))
-        left = (since + timedelta(seconds=parse_duration(spec.rollout.progress_deadline)) - now).total_seconds()
+        left = parse_duration(spec.rollout.progress_deadline) - (now - since).total_seconds()
     except (TypeError, ValueError):
         return None
     return left + _LEAST_WAIT if left > 0 else None

@@ -186,6 +186,19 @@ def test_what_may_pass_is_a_failure_by_the_deadline_alone(reason: Reason) -> Non
     assert deployed(world) == 1
 
 
+@pytest.mark.parametrize("odd", ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"])
+def test_a_time_at_the_end_of_all_times_disturbs_nothing(odd: str) -> None:
+    """Whoever may write a status may write that; what adds to it finds no such date."""
+    world = failing()
+    rolling(world, *world.pods[:-1], a_pod("new", 2, PodState.FAILED, reason=Reason.UNSCHEDULABLE, message="words"))
+    world.say()
+    world.deployment["status"]["conditions"][1] |= {"status": "False", "reason": "ProgressDeadlineExceeded"}
+    world.deployment["status"]["conditions"][1]["lastUpdateTime"] = odd
+    world.body["status"]["history"][0]["time"] = odd
+    world.decide()
+    assert history(world.say())[2] == ("Failed" if odd.startswith("0") else "Progressing")
+
+
 def test_a_crash_is_given_another_chance() -> None:
     world = failing(reason=Reason.CRASH_LOOP, restarts=1)
     assert history(world.say())[2] == "Progressing"
