@@ -1,10 +1,12 @@
 """Downloads from a real web server on loopback that resets, throttles, redirects and lies."""
 
+import contextlib
 import ipaddress
 import socket
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -268,6 +270,20 @@ def test_a_trickle_is_cut_off_when_the_time_is_up(site: Site, download: Download
     stop.set()
     assert refusal.reason == Reason.SOURCE_UNREACHABLE
     assert len(site.requests) == 1
+
+
+def test_many_addresses_where_nobody_answers_take_no_longer_than_one(download: Download) -> None:
+    download.total_seconds, download.attempts = 1, 9
+    download.resolve = lambda _host, _port: ["127.0.0.1"] * 200
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as deaf, contextlib.ExitStack() as crowd:
+        for _ in range(4):  # a full queue: the kernel lets further attempts go unanswered
+            waiting = crowd.enter_context(socket.socket())
+            waiting.settimeout(0)
+            waiting.connect_ex(deaf.getsockname())
+        before = time.monotonic()
+        refusal = download.refused(f"http://models.example:{deaf.getsockname()[1]}/m")
+    assert refusal.reason == Reason.SOURCE_UNREACHABLE
+    assert time.monotonic() - before < 60
 
 
 def test_headers_that_never_end(download: Download) -> None:

@@ -9,6 +9,7 @@ import http.client
 import socket
 import ssl
 import threading
+import time
 from types import TracebackType
 from typing import Self
 
@@ -58,13 +59,14 @@ class Connection:
         Raises:
             OSError: from the network (ssl.SSLError included).
         """
-        sock = self._connect(min(self._connect_seconds, total_seconds))
+        deadline = time.monotonic() + total_seconds
+        sock = self._connect(deadline)
         sock.settimeout(read_seconds)
         if self._uri.scheme == "https":
             context = ssl.create_default_context()
             sock = context.wrap_socket(sock, server_hostname=self._uri.host, do_handshake_on_connect=False)
         self._client.sock = sock
-        self._timer = threading.Timer(total_seconds, self._cut_off, [sock])
+        self._timer = threading.Timer(max(0.0, deadline - time.monotonic()), self._cut_off, [sock])
         self._timer.daemon = True
         self._timer.start()
         if isinstance(sock, ssl.SSLSocket):
@@ -76,9 +78,12 @@ class Connection:
         self._response = self._client.getresponse()
         return self._response
 
-    def _connect(self, seconds: float) -> socket.socket:
+    def _connect(self, deadline: float) -> socket.socket:
         last: OSError = OSError("no address")
         for address in self._addresses:
+            seconds = min(self._connect_seconds, deadline - time.monotonic())
+            if seconds <= 0:
+                raise TimeoutError  # a name may have hundreds of addresses where nobody answers
             try:
                 return socket.create_connection((address, self._client.port), timeout=seconds)
             except OSError as error:
