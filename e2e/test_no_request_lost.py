@@ -9,6 +9,7 @@ scenario at a time, and needs the machine for itself. A drained node needs a sec
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -68,7 +69,7 @@ def evict(model: Model) -> None:
     """Every pod is evicted, as fast as the budget lets."""
     for pod in pods(model.kubectl, NAME):
         name = pod["metadata"]["name"]
-        load_watch.settled(model.kubectl, lambda name=name: evicted(model.kubectl, name), f"{name} evicted", 120)  # type: ignore[misc]
+        load_watch.settled(model.kubectl, partial(evicted, model.kubectl, name), f"{name} evicted", 120)
     load_watch.settled(
         model.kubectl, lambda: len(ready_pods(model.kubectl)) == model.replicas, "pods in their place", 120
     )

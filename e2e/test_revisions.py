@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,11 @@ def packed(model: Path, path: Path) -> Path:
     return path
 
 
+def asks_for(revision: int, state: Manifest) -> bool:
+    """Tell whether the status is about this revision."""
+    return bool(state["status"].get("revision") == revision)
+
+
 def test_old_records_go_but_never_those_in_use(namespace: Kubectl) -> None:
     """Revisions that no node can take come and go; the stable one and the one asked for outlive a limit of two."""
     few = {"historyLimit": 2}
@@ -100,7 +106,7 @@ def test_old_records_go_but_never_those_in_use(namespace: Kubectl) -> None:
     wait.ready(namespace, "pruned")
     for number in range(2, 7):
         namespace.apply(deployment("pruned", TWO, **too_large(900 + number)))
-        wait.until(namespace, KIND, "pruned", lambda found, asked=number: found["status"].get("revision") == asked)
+        wait.until(namespace, KIND, "pruned", partial(asks_for, number))
     state = wait.refused(namespace, "pruned", "Unschedulable")
     kept = records(namespace, "pruned")
     assert {1, 6} <= kept

@@ -15,7 +15,7 @@ from e2e.chaos import ground as grounds
 from e2e.chaos.ground import BUILD, Ground
 from e2e.chaos.lane import Lane
 from e2e.lib.locks import locked
-from tests.integration.world import World
+from tests.integration.world import Namespace
 
 CLUSTER = os.environ.get("SLIPWAY_CHAOS_CLUSTER", "slipway-chaos")
 _number = count(1)
@@ -70,10 +70,10 @@ def own_ground(prepared: str) -> Iterator[Ground]:
 
 
 @contextmanager
-def fresh_world(ground: Ground, label: str) -> Iterator[World]:
+def fresh_world(ground: Ground, label: str) -> Iterator[Namespace]:
     """Yield a namespace; at its end its pods go without draining."""
     words = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")[:36].strip("-")
-    world = World(ground, f"chaos-{words}-{uuid.uuid4().hex[:5]}")
+    world = Namespace(ground.api(), f"chaos-{words}-{uuid.uuid4().hex[:5]}")
     yield world
     kubectl = ground.kubectl.within(world.namespace)
     kubectl.run("delete", "namespace", world.namespace, "--wait=false")

@@ -34,7 +34,7 @@ _number = count(1)
 
 
 class Ground:
-    """One local cluster; also what `tests.integration.world.World` expects of a control plane."""
+    """One local cluster."""
 
     def __init__(self, name: str) -> None:
         record = records.load(name)

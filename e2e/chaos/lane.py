@@ -17,7 +17,7 @@ from e2e.chaos.ground import Ground, say
 from e2e.lib import load_run
 from e2e.lib.load import Report
 from tests.integration.faultproxy import FaultProxy
-from tests.integration.world import Object, Operator, World, eventually
+from tests.integration.world import Namespace, Object, Operator, eventually
 
 NAME = "m"
 WRITES = {"patch", "create", "update", "delete"}
@@ -34,7 +34,7 @@ REVISION_LABEL = snapshot.REVISION_LABEL
 class Lane:
     """See the module's text."""
 
-    def __init__(self, ground: Ground, world: World, folder: Path) -> None:
+    def __init__(self, ground: Ground, world: Namespace, folder: Path) -> None:
         self.ground, self.world = ground, world
         self._folder = folder
         self._stack = ExitStack()

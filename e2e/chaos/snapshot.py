@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from tests.integration.world import Object, World
+from tests.integration.world import Namespace, Object
 
 KINDS = ("Deployment", "ControllerRevision", "ConfigMap", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget")
 _DROPPED = frozenset(
@@ -67,7 +67,7 @@ class Frame:
         return re.sub(r"\b\d+(?= (times|restarts|s\b|m\b|seconds))", "#", text)
 
 
-def take(world: World, name: str, base: int) -> dict[str, Any]:
+def take(world: Namespace, name: str, base: int) -> dict[str, Any]:
     """Return what there is of a ModelDeployment: its status, its children, its living pods."""
     frame = Frame(name, base)
     found: dict[str, Any] = {"status": frame.normal(_status(world.status(name)))}
@@ -94,7 +94,7 @@ def differences(wanted: Any, found: Any, path: str = "") -> list[str]:
     return [] if wanted == found else [f"{path}: wanted {wanted!r}, found {found!r}"]
 
 
-def living(world: World, name: str) -> list[Object]:
+def living(world: Namespace, name: str) -> list[Object]:
     """Return the pods that are not on their way out."""
     items = world.api.get(world.path("Pod") + f"?labelSelector=serving.slipway.dev/name={name}")["items"]
     return [pod for pod in items if "deletionTimestamp" not in pod["metadata"]]
@@ -107,7 +107,7 @@ def _status(status: Object) -> Object:
     }
 
 
-def owned(world: World, kind: str, name: str) -> list[Object]:
+def owned(world: Namespace, kind: str, name: str) -> list[Object]:
     """Return the children of a kind."""
     selector = f"?labelSelector=serving.slipway.dev/name={name}"
     return list(world.api.get(world.path(kind) + selector)["items"])

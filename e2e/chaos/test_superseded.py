@@ -1,6 +1,7 @@
 """Changes of mind: three specs in ten seconds, a spec that comes back, an end of a rollback that somebody cuts short."""
 
 import time
+from functools import partial
 
 import pytest
 
@@ -80,7 +81,7 @@ def test_reverted_while_the_rollback_is_under_way(lane: Lane) -> None:
         for delay in (0.0, 0.3, 1.0):
             last = lane.world.status(NAME)["history"][0]["revision"]
             lane.ask("corrupt")
-            eventually(lambda last=last: failed_since(lane, last), "it has failed", 120)
+            eventually(partial(failed_since, lane, last), "it has failed", 120)
             time.sleep(delay)
             put(lane, first)
             lane.until(lambda: settled(lane, 1), "the first revision is served and asked for")
@@ -91,7 +92,7 @@ def test_reverted_while_the_rollback_is_under_way(lane: Lane) -> None:
 def failed_since(lane: Lane, last: int) -> bool:
     """Tell whether the newest revision is newer than one, and has failed."""
     newest = lane.world.status(NAME)["history"][0]
-    return newest["revision"] > last and newest["verdict"] == "Failed"
+    return bool(newest["revision"] > last and newest["verdict"] == "Failed")
 
 
 @pytest.mark.slow

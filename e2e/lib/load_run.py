@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -104,12 +105,12 @@ class Loads:
         """Wait until each generator has had so many more answers (or failures)."""
         targets = {kind: one.progress["ended"] + calls for kind, one in self.running.items()}
         for kind, one in self.running.items():
-            one.wait(lambda seen, kind=kind: seen["ended"] >= targets[kind], seconds)  # type: ignore[misc]
+            one.wait(partial(_has_ended, targets[kind]), seconds)
 
     def reach(self, calls: int, seconds: float = 900) -> None:
         """Wait until each generator has had so many answers (or failures) in all."""
         for one in self.running.values():
-            one.wait(lambda seen: seen["ended"] >= calls, seconds)
+            one.wait(partial(_has_ended, calls), seconds)
 
     def reports(self) -> dict[str, Report]:
         """Return what came of it; only after the end."""
@@ -117,6 +118,10 @@ class Loads:
         missing = [kind for kind, report in found.items() if report is None]
         assert not missing, f"no report of {missing}"
         return {kind: report for kind, report in found.items() if report is not None}
+
+
+def _has_ended(calls: int, progress: dict[str, int]) -> bool:
+    return progress["ended"] >= calls
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from cluster.api import ApiError
+from cluster.api import Api, ApiError
 from cluster.controlplane import ControlPlane
 from tests.ports import free_ports
 
@@ -113,13 +113,12 @@ class Operator:
         return self._log.read_text() if self._log.exists() else ""
 
 
-class World:
-    """One namespace."""
+class Namespace:
+    """One namespace of an API server, wherever that runs."""
 
-    def __init__(self, plane: ControlPlane, namespace: str) -> None:
-        self.plane = plane
+    def __init__(self, api: Api, namespace: str) -> None:
         self.namespace = namespace
-        self.api = plane.api()
+        self.api = api
         self.api.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
 
     def path(self, kind: str, name: str = "") -> str:
@@ -236,6 +235,14 @@ class World:
             return self.is_ready(name)
 
         eventually(ready, f"{name} is Ready: {self.status(name)}")
+
+
+class World(Namespace):
+    """One namespace of a control plane that these tests have for themselves."""
+
+    def __init__(self, plane: ControlPlane, namespace: str) -> None:
+        super().__init__(plane.api(), namespace)
+        self.plane = plane
 
 
 def now() -> datetime:
