@@ -39,7 +39,7 @@ def same(sent: Any, received: Any) -> bool:
     if sent.shape != received.shape or sent.dtype != received.dtype:
         return False
     if sent.dtype.kind in "OSb":
-        return sent.tolist() == received.tolist()
+        return bool(sent.tolist() == received.tolist())
     if sent.tobytes() == received.tobytes():
         return True
     return bool(np.array_equal(sent, received, equal_nan=sent.dtype.kind in "fcV"))

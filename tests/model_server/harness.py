@@ -76,6 +76,9 @@ class Server:
     def output(self) -> str:
         return self.log.read_text(errors="replace")
 
+    def said(self, words: str) -> bool:
+        return words in self.output()
+
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)
 
@@ -140,7 +143,8 @@ class Answer:
 
     @property
     def error(self) -> str:
-        return self.json["error"]
+        words: str = self.json["error"]
+        return words
 
 
 def predict_request(model: str, inputs: dict[str, Any], signature: str = "", **spec: Any) -> Any:
@@ -185,7 +189,7 @@ def array_of(message: Any) -> np.ndarray[Any, Any]:
 
 @contextlib.contextmanager
 def serving(log: Path, *arguments: str, user: int | None = None, **extra: str) -> Iterator[Server]:
-    server = Server(log, *arguments, user=user, **extra)
+    server = Server(log, *arguments, user=user, same_port=False, **extra)
     try:
         yield server.wait_ready()
     finally:

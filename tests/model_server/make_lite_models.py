@@ -1,8 +1,9 @@
 """Makes TFLite models, some with the signatures of TensorFlow Serving in the file; see make_models.py."""
 
 from pathlib import Path
+from typing import Any
 
-import flatbuffers
+import flatbuffers  # type: ignore[import-untyped]  # it ships neither annotations nor stubs
 import tensorflow as tf
 from flatbuffers import flexbuffers
 from tensorflow.core.protobuf import meta_graph_pb2
@@ -39,8 +40,9 @@ def lite(directory: Path) -> None:
     write(directory / "lite_pair" / "1" / "model.tflite", converted(pair, *specs))
 
 
-def converted(function, *specs) -> bytes:
-    return tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function(*specs)]).convert()
+def converted(function: Any, *specs: tf.TensorSpec) -> bytes:
+    content: bytes = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function(*specs)]).convert()
+    return content
 
 
 class Raw:
@@ -53,7 +55,7 @@ class Raw:
         return self._data
 
 
-def with_signatures(content: bytes, signatures: dict) -> bytes:
+def with_signatures(content: bytes, signatures: dict[str, meta_graph_pb2.SignatureDef]) -> bytes:
     """The model with an entry `signature_defs_metadata`, as TensorFlow's own tool writes it."""
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content))
     builder = flexbuffers.Builder()

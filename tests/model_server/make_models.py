@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
@@ -66,7 +67,7 @@ def examples(directory: Path) -> None:
         words = tf.sparse.to_dense(parsed["words"], default_value="")
         info = v1.saved_model.build_tensor_info
 
-        def signature(method: str, outputs: dict, **inputs) -> object:
+        def signature(method: str, outputs: dict[str, Any], **inputs: Any) -> Any:
             return v1.saved_model.signature_def_utils.build_signature_def(
                 {name: info(tensor) for name, tensor in (inputs or {"inputs": serialized}).items()},
                 {name: info(tensor) for name, tensor in outputs.items()},
@@ -110,42 +111,42 @@ class Kitchen(tf.Module):
         self.weights = tf.Variable([[1.0], [2.0], [3.0]])
 
     @tf.function
-    def half(self, x):
+    def half(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"y": self.slope * x + 2.0}
 
     @tf.function
-    def text(self, s):
+    def text(self, s: tf.Tensor) -> dict[str, tf.Tensor]:
         joined = tf.strings.join([s, s])
         return {"joined": joined, "joined_bytes": joined}
 
     @tf.function
-    def pair(self, a, b):
+    def pair(self, a: tf.Tensor, b: tf.Tensor) -> dict[str, tf.Tensor]:
         b = tf.cast(b, tf.float32)
         return {"sum": a + b, "product": a * b}
 
     @tf.function
-    def matrix(self, x):
+    def matrix(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"y": tf.matmul(x, self.weights)}
 
     @tf.function
-    def total(self, x):
+    def total(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"total": tf.reduce_sum(x)}
 
     @tf.function
-    def ragged(self, x):
+    def ragged(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"whole": x, "first": x[:1]}
 
     @tf.function
-    def slow(self, n):
+    def slow(self, n: tf.Tensor) -> dict[str, tf.Tensor]:
         """About a microsecond and more for each step, and nothing that can be folded away."""
 
-        def step(index, value):
+        def step(index: tf.Tensor, value: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             return index + 1, value + tf.reduce_sum(tf.random.normal([64])) * 0.0
 
         return {"steps": tf.while_loop(lambda i, _: i < n, step, (tf.constant(0, tf.int64), tf.constant(0.0)))[0]}
 
     @tf.function
-    def batch_slow(self, x):
+    def batch_slow(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
         """Slow like `slow`, but with a batch dimension; the steps are the largest value of the batch."""
         steps = self.slow(tf.cast(tf.reduce_max(x), tf.int64))["steps"]
         return {"y": x + 0.0 * tf.cast(steps, tf.float32)}

@@ -2,7 +2,9 @@
 
 import concurrent.futures
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -23,7 +25,7 @@ def parameters(tmp_path: Path, text: str) -> tuple[str, str]:
     return ("--enable_batching=true", f"--batching_parameters_file={file}")
 
 
-def batched(tmp_path: Path, models: Path, monitoring: str, text: str):
+def batched(tmp_path: Path, models: Path, monitoring: str, text: str) -> AbstractContextManager[Server]:
     arguments = (f"--model_base_path={models / 'kitchen'}", "--model_name=kitchen", monitoring, *ONCE)
     return serving(tmp_path / "log", *arguments, *parameters(tmp_path, text))
 
@@ -86,7 +88,7 @@ def test_signatures_and_filters_have_queues_of_their_own(joined: Server) -> None
     ],
 )  # fmt: skip
 def test_what_cannot_be_batched_is_refused(
-    joined: Server, inputs: dict, signature: str, code: grpc.StatusCode, message: str
+    joined: Server, inputs: dict[str, Any], signature: str, code: grpc.StatusCode, message: str
 ) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         joined.predict("kitchen", inputs, signature)
@@ -101,7 +103,7 @@ def test_shapes_that_do_not_fit_together_fail_unless_padding_is_on(joined: Serve
             pool.submit(joined.predict, "kitchen", {"x": np.ones(shape, np.float32)}, "identity_float32")
             for shape in shapes
         ]
-    errors = [call.exception() for call in calls]
+    errors: list[Any] = [call.exception() for call in calls]
     assert {error.code() for error in errors} == {CODES.FAILED_PRECONDITION}
     assert (
         errors[0].details().startswith("Tensors with name 'identity_float32_x:0' from different tasks have different ")

@@ -4,7 +4,9 @@ import concurrent.futures
 import http.client
 import json
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -14,14 +16,17 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.model_server.harness import Server, port_open, predict_request
 from tests.model_server.test_start import ONCE, eventually
 
+Start = Callable[..., Server]
+
 
 @pytest.fixture
-def draining(models: Path, monitoring: str, tmp_path: Path):
+def draining(models: Path, monitoring: str, tmp_path: Path) -> Iterator[Start]:
     arguments = (f"--model_base_path={models / 'kitchen'}", "--model_name=kitchen", monitoring, *ONCE)
-    started = []
+    started: list[Server] = []
 
     def start(*more: str, **environment: str) -> Server:
-        server = Server(tmp_path / "log", *arguments, "--enable_grpc_healthcheck_service", *more, **environment)
+        flags = (*arguments, "--enable_grpc_healthcheck_service", *more)
+        server = Server(tmp_path / "log", *flags, user=None, same_port=False, **environment)
         started.append(server)
         return server.wait_ready()
 
@@ -30,7 +35,7 @@ def draining(models: Path, monitoring: str, tmp_path: Path):
         server.stop()
 
 
-def steps_for(server: Server, seconds: float, signature: str = "slow", inputs: dict | None = None) -> int:
+def steps_for(server: Server, seconds: float, signature: str = "slow", inputs: dict[str, Any] | None = None) -> int:
     """How many steps of a slow signature take that long or longer, here; `inputs` ask for 20 000 of them.
 
     The fastest of five counts: one that the machine held up would give a run that is over too soon.
@@ -43,7 +48,7 @@ def steps_for(server: Server, seconds: float, signature: str = "slow", inputs: d
     return int(probe * seconds / min(took))
 
 
-def test_requests_in_flight_finish_and_the_exit_code_is_0(draining) -> None:
+def test_requests_in_flight_finish_and_the_exit_code_is_0(draining: Start) -> None:
     server = draining()
     steps = steps_for(server, 3)
     with concurrent.futures.ThreadPoolExecutor() as pool:
@@ -76,7 +81,7 @@ def test_requests_in_flight_finish_and_the_exit_code_is_0(draining) -> None:
     assert "Drained" in server.output()
 
 
-def test_a_request_longer_than_the_grace_is_cancelled(draining) -> None:
+def test_a_request_longer_than_the_grace_is_cancelled(draining: Start) -> None:
     server = draining(MODEL_SERVER_DRAIN_SECONDS="1")
     endless = server.prediction.Predict.future(_slow(10**12), timeout=120)
     eventually(lambda: not endless.done())
@@ -89,7 +94,7 @@ def test_a_request_longer_than_the_grace_is_cancelled(draining) -> None:
     assert "their time was up" in server.output()
 
 
-def test_a_second_signal_ends_at_once(draining) -> None:
+def test_a_second_signal_ends_at_once(draining: Start) -> None:
     server = draining()
     endless = server.prediction.Predict.future(_slow(10**12), timeout=120)
     server.predict("kitchen", {"n": np.array(1)}, "slow")
@@ -100,12 +105,12 @@ def test_a_second_signal_ends_at_once(draining) -> None:
     endless.cancel()
 
 
-def test_connections_are_renewed_by_their_age(draining) -> None:
+def test_connections_are_renewed_by_their_age(draining: Start) -> None:
     server = draining(
         "--grpc_channel_arguments=grpc.max_connection_age_ms=300,grpc.max_connection_age_grace_ms=60000,odd"
     )
     assert "'odd' has no '=' and is ignored" in server.output()
-    seen = []
+    seen: list[grpc.ChannelConnectivity] = []
     server.channel.subscribe(seen.append)
     server.predict("kitchen", {"n": np.array(1)}, "slow")
     eventually(lambda: grpc.ChannelConnectivity.IDLE in seen)

@@ -2,6 +2,8 @@
 
 import concurrent.futures
 import logging
+from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import grpc
@@ -22,8 +24,8 @@ def answered(call: fast_lane.Call) -> None:
 
 
 @pytest.fixture
-def bare():
-    """A grpc server whose lane answers at once, the channel to it, and the lane."""
+def bare() -> Iterator[tuple[grpc.Server, grpc.Channel]]:
+    """A grpc server whose lane answers at once, and the channel to it."""
     server = grpc.server(concurrent.futures.ThreadPoolExecutor(1))
     lane = fast_lane.attach(server, PREDICT_METHOD, lambda _payload, call: answered(call))
     port = server.add_insecure_port("127.0.0.1:0")
@@ -35,7 +37,7 @@ def bare():
     server.stop(0).wait(10)
 
 
-def test_the_lane_takes_its_method_and_leaves_the_others(bare) -> None:
+def test_the_lane_takes_its_method_and_leaves_the_others(bare: tuple[grpc.Server, grpc.Channel]) -> None:
     _, channel = bare
     assert channel.unary_unary(PREDICT_METHOD)(b"x", timeout=10) == b"from the lane"
     with pytest.raises(grpc.RpcError) as caught:
@@ -43,7 +45,7 @@ def test_the_lane_takes_its_method_and_leaves_the_others(bare) -> None:
     assert caught.value.code() == CODES.UNIMPLEMENTED
 
 
-def test_a_call_without_a_message_is_refused_in_grpcs_words(bare) -> None:
+def test_a_call_without_a_message_is_refused_in_grpcs_words(bare: tuple[grpc.Server, grpc.Channel]) -> None:
     _, channel = bare
     with pytest.raises(grpc.RpcError) as caught:
         channel.stream_unary(PREDICT_METHOD)(iter(()), timeout=10)
@@ -51,7 +53,7 @@ def test_a_call_without_a_message_is_refused_in_grpcs_words(bare) -> None:
     assert caught.value.details() == f"{PREDICT_METHOD} requires exactly one request message."
 
 
-def test_a_stopped_server_takes_no_more_calls(bare) -> None:
+def test_a_stopped_server_takes_no_more_calls(bare: tuple[grpc.Server, grpc.Channel]) -> None:
     server, channel = bare
     assert channel.unary_unary(PREDICT_METHOD)(b"x", timeout=10) == b"from the lane"
     assert server.stop(5).wait(10)
@@ -106,7 +108,7 @@ def test_cancelled_calls_leave_the_server_as_it_was(server: Server) -> None:
     assert array_of(server.predict("half", {"x": [[2.0]]}).outputs["y"]).tolist() == [[3.0]]
 
 
-def test_large_requests_to_a_model_that_batches(models, monitoring: str, tmp_path) -> None:
+def test_large_requests_to_a_model_that_batches(models: Path, monitoring: str, tmp_path: Path) -> None:
     """Above a megabyte a request is decoded off the lane's thread; it is counted and answered like any other."""
     flags = [f"--model_base_path={models / 'kitchen'}", "--model_name=kitchen", "--enable_batching=true", monitoring]
     parameters = tmp_path / "batching"

@@ -5,6 +5,8 @@ import http.client
 import json
 import re
 import socket
+from collections.abc import Iterator
+from typing import Any
 
 import grpc
 import numpy as np
@@ -47,7 +49,7 @@ tensor_messages = st.builds(
 
 
 @pytest.fixture(autouse=True)
-def still_serving(server: Server):
+def still_serving(server: Server) -> Iterator[None]:
     yield
     assert array_of(server.predict("half", {"x": np.array([[2.0]], np.float32)}).outputs["y"]).tolist() == [[3.0]]
     assert server.post("/v1/models/half:predict", {"instances": [[2.0]]}).json == {"predictions": [[3.0]]}
@@ -57,7 +59,7 @@ def still_serving(server: Server):
 
 @FEW
 @given(signature_names, st.dictionaries(st.sampled_from(["x", "a", "b", "s", "q"]), tensor_messages, max_size=3))
-def test_grpc_tensors(server: Server, signature: str, inputs: dict) -> None:
+def test_grpc_tensors(server: Server, signature: str, inputs: dict[str, Any]) -> None:
     request = protos.predict_pb2.PredictRequest()
     request.model_spec.name = "kitchen"
     request.model_spec.signature_name = signature

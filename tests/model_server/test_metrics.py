@@ -1,6 +1,7 @@
 """The Prometheus page: names, labels, buckets and counts."""
 
 import re
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -75,7 +76,7 @@ def test_every_family_has_its_type_and_no_help(server: Server) -> None:
     assert list(types) == sorted(types)
 
 
-def test_loads_are_counted(server: Server, models) -> None:
+def test_loads_are_counted(server: Server, models: Path) -> None:
     found = samples(server.metrics())
     labels = (("model_path", str(models / "half" / "1")), ("status", "success"))
     assert found[(":tensorflow:cc:saved_model:load_attempt_count", labels)] == 1

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -78,7 +79,7 @@ def test_tls_with_client_certificates(models: Path, tmp_path: Path) -> None:
     arguments = (f"--model_base_path={models / 'half'}", f"--ssl_config_file={config}", *ONCE)
     with serving(tmp_path / "log", *arguments) as server:
 
-        def ask(credentials: grpc.ChannelCredentials) -> object:
+        def ask(credentials: grpc.ChannelCredentials) -> Any:
             with grpc.secure_channel(f"localhost:{server.port}", credentials) as channel:
                 stub = protos.prediction_service_pb2_grpc.PredictionServiceStub(channel)
                 return stub.Predict(predict_request("default", X), timeout=10)

@@ -1,5 +1,7 @@
 """Predict over gRPC: good answers, and the contract's code and message for bad requests."""
 
+from pathlib import Path
+
 import grpc
 import numpy as np
 import pytest
@@ -29,7 +31,7 @@ def test_answers_with_model_version_signature_and_typed_values(server: Server) -
     assert [dim.size for dim in response.outputs["y"].tensor_shape.dim] == [3, 1]
 
 
-def test_a_keras_model_answers_as_in_process(server: Server, models) -> None:
+def test_a_keras_model_answers_as_in_process(server: Server, models: Path) -> None:
     expected = np.load(models / "digits_expected.npy")
     response = server.predict("digits", {"image": np.ones((2, 8, 8, 1), np.float32)})
     (output,) = response.outputs.values()

@@ -1,6 +1,7 @@
 """Labels when the configuration changes, the config file that is read again, and requests meanwhile."""
 
 import threading
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -91,7 +92,7 @@ def test_the_file_is_read_again(base: Path, tmp_path: Path) -> None:
             ("custom_model_config { }", "It is only legal to transition from one ModelConfigList to another."),
         ):
             file.write_text(text)
-            eventually(lambda words=words: words in server.output())
+            eventually(partial(server.said, words))
         file.write_text("")
         eventually(lambda: "Taking no action for empty config." in server.output())
         file.unlink()
@@ -118,6 +119,10 @@ def test_an_empty_configuration_opens_the_ports(base: Path, tmp_path: Path) -> N
         assert answers(server, "a")
 
 
+def unloaded(server: Server, model: str, version: int) -> bool:
+    return states(server, model)[version] == 50
+
+
 def test_no_request_fails_while_the_configuration_changes(served: Server, base: Path) -> None:
     done = threading.Event()
     failures: list[str] = []
@@ -137,7 +142,7 @@ def test_no_request_fails_while_the_configuration_changes(served: Server, base: 
             add_version(base / "a", number)
             policy = f"model_version_policy {{ specific {{ versions: {number} }} }}"
             reload(served, entry(base, "a", policy), *([entry(base, "b")] if number == 2 else []))
-            eventually(lambda number=number: states(served, "a")[number - 1] == 50)
+            eventually(partial(unloaded, served, "a", number - 1))
     finally:
         done.set()
         for asker in askers:

@@ -5,6 +5,8 @@ import http.client
 import json
 import math
 import socket
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,7 +49,7 @@ def test_several_inputs_and_outputs_are_objects(server: Server) -> None:
     assert columns.json == {"outputs": {"product": [2.0, 14.0], "sum": [3.0, 7.5]}}
 
 
-def test_a_keras_model_answers_as_in_process(server: Server, models) -> None:
+def test_a_keras_model_answers_as_in_process(server: Server, models: Path) -> None:
     expected = np.load(models / "digits_expected.npy")
     answer = server.post("/v1/models/digits:predict", {"instances": np.ones((2, 8, 8, 1)).tolist()})
     np.testing.assert_allclose(answer.json["predictions"], expected, rtol=1e-5)
@@ -83,7 +85,7 @@ def test_float32_numbers_round_trip(server: Server, sent: str, received: str) ->
         ("string", '["a", "\\u00e9\\n", {"b64": "AAE="}]', ["a", "é\n", "\x00\x01"]),
     ],
 )
-def test_types_that_json_can_carry(server: Server, dtype: str, sent: str, received: list) -> None:
+def test_types_that_json_can_carry(server: Server, dtype: str, sent: str, received: list[Any]) -> None:
     for form, key in (("instances", "predictions"), ("inputs", "outputs")):
         answer = server.post(KITCHEN, f'{{"signature_name": "identity_{dtype}", "{form}": {sent}}}')
         assert answer.status == 200, answer.body
@@ -200,7 +202,7 @@ def test_bad_bodies_are_refused_in_the_words_of_the_contract(
         ({"signature_name": "matrix", "instances": [[1.0, 2.0, 3.0, 4.0]]}, 400, None),
     ],
 )  # fmt: skip
-def test_bad_values_are_refused(server: Server, document: dict, status: int, message: str | None) -> None:
+def test_bad_values_are_refused(server: Server, document: dict[str, Any], status: int, message: str | None) -> None:
     answer = server.post(KITCHEN, document)
     assert answer.status == status, answer.body
     if message is not None:

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -69,7 +70,8 @@ def test_a_new_version_replaces_the_old_one_and_a_broken_one_does_not(base: Path
                 answer = server.models.GetModelStatus(status_request("m", version), timeout=10)
             except grpc.RpcError:
                 return 0
-            return answer.model_version_status[0].state
+            found: int = answer.model_version_status[0].state
+            return found
 
         eventually(lambda: state(2) == 50)
         assert server.predict("m", {"x": [[2.0]]}).model_spec.version.value == 1
@@ -248,7 +250,7 @@ def test_no_request_fails_while_versions_change(base: Path, models: Path, tmp_pa
                     shutil.copytree(models / "half" / "1", base / ".new")
                     (base / ".new").rename(base / version)
                     gone = f"Done unloading servable version {{name: m version: {int(version) - 1}}}"
-                    eventually(lambda gone=gone: gone in server.output())
+                    eventually(partial(server.said, gone))
             finally:
                 done.set()
             assert all(asker.result() > 0 for asker in askers)

@@ -1,6 +1,7 @@
 """GetModelStatus, GetModelMetadata and health, over gRPC and REST."""
 
 import json
+from typing import Any
 
 import grpc
 import pytest
@@ -75,7 +76,7 @@ def test_metadata_over_grpc(server: Server) -> None:
 
 
 def test_metadata_over_rest_is_the_golden_document(server: Server) -> None:
-    def tensor(name: str) -> dict:
+    def tensor(name: str) -> dict[str, Any]:
         dims = [{"size": "-1", "name": ""}, {"size": "1", "name": ""}]
         return {"dtype": "DT_FLOAT", "tensor_shape": {"dim": dims, "unknown_rank": False}, "name": name}
 
