@@ -13,6 +13,9 @@ from bench.model_server.results import Bar, Process, Report, Row, bars, table
 from bench.model_server.soak import Outcome, slope, soak
 from bench.model_server.subjects import InProcess
 
+# The first test that needs the generator compiles it: a minute of CPU where nothing is cached, several on a busy machine.
+pytestmark = pytest.mark.timeout(600)
+
 
 def load(rate: float, **failed: int) -> Load:
     return Load(int(rate * 2), dict(failed), 2.0, 1.0, 2.0, 3.0, 0.1, 0.5, 100)
