@@ -67,7 +67,8 @@ def two_are_ready() -> bool:
     """Tell whether there are two pods, and both serve. The Deployment may still say so of those that are gone."""
     found = json.loads(kubectl("get", "pods", "--selector=app=web", "--output=json"))["items"]
     conditions = [entry for pod in found for entry in pod["status"].get("conditions", [])]
-    return len(found) == 2 == sum(entry["type"] == "Ready" and entry["status"] == "True" for entry in conditions)
+    ready = [entry for entry in conditions if entry["type"] == "Ready" and entry["status"] == "True"]
+    return len(found) == 2 == len(ready)
 
 
 def heard(pod: str) -> set[str]:
