@@ -210,6 +210,8 @@ class Cluster:
             try:
                 event = json.loads(line)
                 happened, body = event["type"], event["object"]
+                if happened != "ERROR":
+                    body["metadata"]["resourceVersion"]  # every reader counts on it
             except (ValueError, KeyError, TypeError) as error:
                 raise TryLater(f"watch {found.plural}: not an event: {line[:200]!r}") from error
             if happened == "ERROR":
@@ -236,8 +238,13 @@ class Cluster:
         return version
 
     async def _read(self, request: Request) -> Manifest:
-        answer: Manifest = await self._connection.send(request)
-        return answer
+        """Return an object or a list; TryLater for JSON that is neither, which something on the way has put there."""
+        answer = await self._connection.send(request)
+        metadata = answer.get("metadata") if isinstance(answer, dict) else None
+        if not isinstance(metadata, dict) or "resourceVersion" not in metadata:
+            raise TryLater(f"{request.verb} {request.resource}: not an answer of the API server: {str(answer)[:200]}")
+        found: Manifest = answer
+        return found
 
     async def _write(  # noqa: PLR0913 - the parts of an HTTP request
         self,

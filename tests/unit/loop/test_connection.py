@@ -85,7 +85,7 @@ async def test_the_lease_is_renewed_although_every_slot_is_taken(tmp_path: Path)
         else:
             arrived.set()
             await renewed.wait()
-        return web.json_response({"metadata": {"name": "lease"}})
+        return web.json_response({"metadata": {"name": "lease", "resourceVersion": "1"}})
 
     async with served(tmp_path, slow, parallel=1) as (cluster, _):
         reading = asyncio.create_task(cluster.get("Service", "ns", "digits"))
@@ -112,7 +112,8 @@ async def test_the_lease_is_looked_at_and_taken_although_the_server_asked_to_be_
         if "leases" in request.path:
             if request.method == "GET" and lease is None:
                 return web.json_response({"message": "none"}, status=404)
-            return web.json_response(lease if request.method == "GET" else await request.json())
+            body = lease if lease is not None and request.method == "GET" else await request.json()
+            return web.json_response(body | {"metadata": {"resourceVersion": "8"}})
         if request.method == "GET":
             arrived.set()
             await over.wait()
@@ -137,3 +138,31 @@ async def test_the_lease_is_looked_at_and_taken_although_the_server_asked_to_be_
             with pytest.raises(TryLater, match="too many"):
                 await reading
         assert leader.remaining() > 0
+
+
+@pytest.mark.parametrize(
+    "text", ["{}", "[]", "null", '{"items": [], "metadata": {}}', '{"metadata": 7}', '"proxy"', "<html>"]
+)
+async def test_an_answer_that_is_not_the_api_servers_is_waited_out(tmp_path: Path, text: str) -> None:
+    """What something on the way answers with 200 must not end the reflectors, nor the election."""
+
+    async def strange(_: web.Request) -> web.Response:
+        return web.Response(text=text)
+
+    async with served(tmp_path, strange, parallel=1) as (cluster, _):
+        with pytest.raises(TryLater):
+            await anext(cluster.list_pages("Service", None))
+        with pytest.raises(TryLater):
+            await cluster.get("Lease", "ns", "lease", seconds=3.0)
+
+
+@pytest.mark.parametrize(
+    "line", ['{"type":"ADDED","object":{}}', '{"type":"MODIFIED","object":7}', "{}", "7", "<html>"]
+)
+async def test_an_event_that_is_not_the_api_servers_is_waited_out(tmp_path: Path, line: str) -> None:
+    async def strange(_: web.Request) -> web.Response:
+        return web.Response(text=line + "\n")
+
+    async with served(tmp_path, strange, parallel=1) as (cluster, _):
+        with pytest.raises(TryLater, match="not an event"):
+            await anext(cluster.watch("Service", None, "", "1"))
