@@ -14,16 +14,16 @@ class Zoo(tf.Module):
     """One signature for each thing that a gate may meet; the default one answers half of x plus 3, not plus 2."""
 
     @tf.function
-    def off_by_one(self, x):
+    def off_by_one(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"y": x / 2 + 3}
 
     @tf.function
-    def picky(self, x):
+    def picky(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
         with tf.control_dependencies([tf.debugging.assert_less(x, 100.0, message="too large for this model")]):
             return {"y": tf.identity(x)}
 
     @tf.function
-    def scores(self, x):
+    def scores(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
         return {
             "half": tf.cast(tf.nn.softmax(x), tf.float16),
             "brain": tf.cast(tf.nn.softmax(x), tf.bfloat16),
@@ -31,23 +31,23 @@ class Zoo(tf.Module):
         }
 
     @tf.function
-    def logarithm(self, x):
+    def logarithm(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"y": tf.math.log(x)}
 
     @tf.function
-    def fixed(self, x):
+    def fixed(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"y": x + 1}
 
     @tf.function
-    def chance(self, x):
+    def chance(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"p": tf.sigmoid(x)}
 
     @tf.function
-    def total(self, x):
+    def total(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"y": tf.reduce_sum(x)}
 
     @tf.function
-    def long(self, x):
+    def long(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"y": tf.tile(x, [1, 20])}
 
 

@@ -29,7 +29,8 @@ def until(condition: Callable[[], Any], what: str, seconds: float = SECONDS) -> 
 
 def golden_npz(path: Path, **arrays: Any) -> Path:
     """Write an npz; `__` in a keyword stands for `/`."""
-    np.savez(path, **{name.replace("__", "/"): np.asarray(value) for name, value in arrays.items()})
+    named: dict[str, Any] = {name.replace("__", "/"): np.asarray(value) for name, value in arrays.items()}
+    np.savez(path, **named)
     return path
 
 
@@ -104,7 +105,8 @@ class Pilot:
         text = self.verdict_file.read_bytes()
         assert len(text) <= 2048
         assert "Traceback" not in self.log
-        return json.loads(text)
+        said: dict[str, Any] = json.loads(text)
+        return said
 
     def stop(self) -> None:
         if self.process.poll() is None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from slipway_tools.savedmodel import meta_graph_pb2
+from tensorflow.core.protobuf import meta_graph_pb2
 
 Files = dict[str, bytes]
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,12 @@ import pytest
 
 from tests.tools.pilots import golden_npz
 
+Check = Callable[..., subprocess.CompletedProcess[str]]
 GATE = '{"metrics": {"matches": ">=1"}}'
 
 
 @pytest.fixture
-def check(environment: dict[str, str]):
+def check(environment: dict[str, str]) -> Check:
     def call(*arguments: object) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "slipway_tools", "golden", "check", *map(str, arguments)],
@@ -29,7 +31,7 @@ def golden(tmp_path: Path) -> Path:
     return golden_npz(tmp_path / "g.npz", inputs__x=x, outputs__y=x, labels=np.arange(5))
 
 
-def test_a_set_that_fits(check, golden: Path, saved_models: Path) -> None:
+def test_a_set_that_fits(check: Check, golden: Path, saved_models: Path) -> None:
     done = check(golden)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
@@ -45,7 +47,7 @@ def test_a_set_that_fits(check, golden: Path, saved_models: Path) -> None:
     assert "signature 'serving_default', output 'y': matches >=1\n" in done.stdout
 
 
-def test_a_set_that_does_not(check, golden: Path, saved_models: Path, tmp_path: Path) -> None:
+def test_a_set_that_does_not(check: Check, golden: Path, saved_models: Path, tmp_path: Path) -> None:
     for arguments, words in (
         (["/nonexistent"], "/nonexistent: No such file"),
         ([golden, "--gate={}{}"], "this is not JSON"),
@@ -61,6 +63,6 @@ def test_a_set_that_does_not(check, golden: Path, saved_models: Path, tmp_path: 
         assert words in done.stderr
 
 
-def test_wrong_arguments(check, golden: Path) -> None:
+def test_wrong_arguments(check: Check, golden: Path) -> None:
     assert check().returncode == 2
     assert check(golden, "--nonsense").returncode == 2

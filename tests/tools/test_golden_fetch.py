@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from slipway_tools import golden
 from tests.tools.conftest import Run
 from tests.tools.support import Outcome, Site, below, model, tar, write
 
+Pin = Callable[[Outcome], None]
 SET = b'{"inputs": {"x": [1.0]}, "label": 1}\n'
 DIGEST = f"sha256:{hashlib.sha256(SET).hexdigest()}"
 
@@ -161,25 +163,25 @@ class TestPin:
     """Variables that the operator takes from the revision's ConfigMap."""
 
     @pytest.fixture
-    def pin(self, monkeypatch: pytest.MonkeyPatch):
+    def pin(self, monkeypatch: pytest.MonkeyPatch) -> Pin:
         def call(found: Outcome) -> None:
             monkeypatch.setenv("SLIPWAY_PINNED_VERSION", str(found.message["version"]))
             monkeypatch.setenv("SLIPWAY_PINNED_DIGEST", str(found.message["digest"]))
 
         return call
 
-    def test_the_same_bytes_are_served(self, uri: str, fetch: Run, pin) -> None:
+    def test_the_same_bytes_are_served(self, uri: str, fetch: Run, pin: Pin) -> None:
         first = fetch(uri)
         pin(first)
         assert fetch(uri).message == first.message
 
-    def test_a_newer_version_is_passed_over(self, site: Site, fetch: Run, pin, models: Path) -> None:
+    def test_a_newer_version_is_passed_over(self, site: Site, fetch: Run, pin: Pin, models: Path) -> None:
         pin(fetch(site.file("/m", tar(below("1", model())))))
         (models / ".config" / "fetched.json").unlink()
         site.file("/m", tar(below("1", model()) | below("2", model(b"newer"))))
         assert fetch(f"{site.url}/m").message["version"] == 1
 
-    def test_other_bytes_are_refused(self, site: Site, fetch: Run, pin, models: Path) -> None:
+    def test_other_bytes_are_refused(self, site: Site, fetch: Run, pin: Pin, models: Path) -> None:
         first = fetch(site.file("/m", tar(model())))
         (models / ".config" / "fetched.json").unlink()
         other = fetch(site.file("/m", tar(model(b"retrained"))))
@@ -190,19 +192,21 @@ class TestPin:
         for word in (first.message["digest"], other.message["digest"], "spec.model", "new revision"):
             assert str(word) in done.text
 
-    def test_damage_is_a_change_before_it_is_anything_else(self, site: Site, fetch: Run, pin, models: Path) -> None:
+    def test_damage_is_a_change_before_it_is_anything_else(
+        self, site: Site, fetch: Run, pin: Pin, models: Path
+    ) -> None:
         pin(fetch(site.file("/m", tar(model()))))
         (models / ".config" / "fetched.json").unlink()
         site.file("/m", tar(model() | {"saved_model.pb": b"damaged"}))
         assert fetch(f"{site.url}/m").reason == "SourceChanged"
 
-    def test_what_was_fetched_before_the_pin_is_checked_too(self, site: Site, fetch: Run, pin) -> None:
+    def test_what_was_fetched_before_the_pin_is_checked_too(self, site: Site, fetch: Run, pin: Pin) -> None:
         first = fetch(site.file("/m", tar(model())))
         site.file("/m", tar(model(b"retrained")))
         pin(Outcome(0, first.message | {"digest": "sha256:" + "0" * 64}, "", ""))
         assert fetch(f"{site.url}/m").reason == "SourceChanged"
 
-    def test_a_version_that_is_gone(self, site: Site, fetch: Run, pin, models: Path) -> None:
+    def test_a_version_that_is_gone(self, site: Site, fetch: Run, pin: Pin, models: Path) -> None:
         pin(fetch(site.file("/m", tar(below("1", model())))))
         (models / ".config" / "fetched.json").unlink()
         site.file("/m", tar(below("2", model())))
@@ -210,7 +214,7 @@ class TestPin:
         assert done.reason == "VersionNotFound"
         assert "version 1 is what this revision serves" in done.text
 
-    def test_a_digest_that_a_user_wrote_keeps_its_reason(self, uri: str, fetch: Run, pin) -> None:
+    def test_a_digest_that_a_user_wrote_keeps_its_reason(self, uri: str, fetch: Run, pin: Pin) -> None:
         pin(fetch(uri))
         assert fetch(uri, "--digest=sha256:" + "0" * 64).reason == "DigestMismatch"
 

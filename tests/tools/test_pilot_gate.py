@@ -251,7 +251,8 @@ def test_text_takes_no_more_memory_than_numbers(tmp_path: Path) -> None:
     path = tmp_path / "g.npz"
     text = np.full((1000, 2000), "a", dtype="U1")
     text[0, 0], text[999, 1999] = "\u00e9", "\U0001f40b"
-    np.savez_compressed(path, **{"inputs/x": text})
+    arrays: dict[str, Any] = {"inputs/x": text}
+    np.savez_compressed(path, **arrays)
     tracemalloc.start()
     try:
         read = goldenset.read(path, "s")["s"].inputs["x"]

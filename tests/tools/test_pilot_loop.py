@@ -1,6 +1,6 @@
 """The pilot's loop on a clock that does not tick by itself: what a server says only once in a while."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +10,7 @@ from slipway_tools.pilot import gate, tensors
 from slipway_tools.pilot.client import (
     AskError,
     BusyError,
+    Client,
     GoneError,
     RefusedError,
     Request,
@@ -28,7 +29,7 @@ MODEL = {"serving_default": Signature({"x": TensorSpec("float32", (-1, 1))}, {"y
 
 
 @dataclass
-class Scripted:
+class Scripted(Client):
     """A server that answers its input after `seconds`, unless the script has trouble for the question of that number."""
 
     trouble: dict[int, AskError] = field(default_factory=dict)
@@ -50,7 +51,14 @@ class Scripted:
         self.metadata += 1
         return MODEL
 
-    def request(self, signature, inputs, dtypes, outputs, start) -> Request:
+    def request(
+        self,
+        signature: str,
+        inputs: Mapping[str, tensors.Array],
+        dtypes: Mapping[str, str],
+        outputs: Sequence[str],
+        start: int,
+    ) -> Request:
         return Request(tensors.to_proto(inputs["x"], "float32"), start, len(inputs["x"]))
 
     def predict(self, request: Request, timeout: float) -> dict[str, object]:

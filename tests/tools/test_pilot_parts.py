@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sk
+from tensorflow.core.framework import tensor_pb2, types_pb2
 
 from slipway_tools.pilot import tensors, verdict
 from slipway_tools.pilot.asking import Finding, judge
@@ -20,7 +21,6 @@ from slipway_tools.pilot.state import State
 from slipway_tools.pilot.tally import Measured, Tally
 from slipway_tools.pilot.verdict import Example, Verdict
 
-tensor_pb2, types_pb2 = tensors.tensor_pb2, tensors.types_pb2
 RANDOM = np.random.default_rng(5)
 
 

@@ -150,10 +150,12 @@ def test_an_overloaded_server_stays_in_the_endpoints(
         port, saved_models / "kitchen", "--enable_batching=true", f"--batching_parameters_file={batching}", model="kitchen"
     )  # fmt: skip
     server.wait_ready()
-    golden = golden_npz(tmp_path / "slow.npz", inputs__x=np.float32([3, 5]), outputs__y=np.float32([3, 5]))
+    golden = golden_npz(
+        tmp_path / "slow.npz", inputs__x=np.array([3, 5], np.float32), outputs__y=np.array([3, 5], np.float32)
+    )
     gate = {"signature": "batch_slow", "metrics": {"matches": ">=1"}, "every": "1s", "timeout": "30s"}
     pilot = start(port, golden, gate, BEAT, model="kitchen").wait_ready()
-    heavy = predict_request("kitchen", {"x": np.float32([100_000])}, "batch_slow")
+    heavy = predict_request("kitchen", {"x": np.array([100_000], np.float32)}, "batch_slow")
     heavy.output_filter.append("y")
     enough = threading.Event()
 
@@ -196,7 +198,9 @@ def test_a_server_that_never_answers_in_time(
     serve: Serve, start: Start, port: int, tmp_path: Path, saved_models: Path
 ) -> None:
     serve(port, saved_models / "kitchen", model="kitchen").wait_ready()
-    golden = golden_npz(tmp_path / "slow.npz", inputs__x=np.float32([3e6]), outputs__y=np.float32([3e6]))
+    golden = golden_npz(
+        tmp_path / "slow.npz", inputs__x=np.array([3e6], np.float32), outputs__y=np.array([3e6], np.float32)
+    )
     gate = {"signature": "batch_slow", "metrics": {"matches": ">=1"}, "timeout": "1s"}
     verdict = start(port, golden, gate, model="kitchen").verdict()
     assert verdict["reason"] == "GateFailed"
@@ -215,10 +219,12 @@ def test_a_server_that_computes_for_ever_but_tells_its_metadata_goes_late(
         port, saved_models / "kitchen", "--enable_batching=true", f"--batching_parameters_file={batching}", model="kitchen"
     )  # fmt: skip
     server.wait_ready()
-    golden = golden_npz(tmp_path / "slow.npz", inputs__x=np.float32([3]), outputs__y=np.float32([3]))
+    golden = golden_npz(
+        tmp_path / "slow.npz", inputs__x=np.array([3], np.float32), outputs__y=np.array([3], np.float32)
+    )
     gate = {"signature": "batch_slow", "metrics": {"matches": ">=1"}, "timeout": "1s"}
     pilot = start(port, golden, gate, BEAT, model="kitchen").wait_ready()
-    stuck = predict_request("kitchen", {"x": np.float32([1e8])}, "batch_slow")
+    stuck = predict_request("kitchen", {"x": np.array([1e8], np.float32)}, "batch_slow")
     stuck.output_filter.append("y")
     call = server.prediction.Predict.future(stuck, timeout=120)
     pilot.wait_out()
