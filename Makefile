@@ -65,7 +65,7 @@ lint: $(STAMP) ## ruff (rules and format), import-linter
 
 .PHONY: type
 type: $(STAMP) ## mypy, strict
-	$(PYTHON) -m mypy operator images/tools images/model-server images/build.py cluster charts demo bench e2e examples tests/bench tests/conformance tests/demo tests/integration tests/model_server tests/unit
+	$(PYTHON) -m mypy operator images/tools images/model-server images/build.py cluster charts demo bench e2e examples tests
 
 .PHONY: format
 format: $(STAMP) ## Let ruff put things in order
