@@ -106,7 +106,7 @@ class Apply:
 
     Attributes:
         manifest: the complete set of fields that Slipway owns on it.
-        create: the child does not exist yet as far as is known: apply without force, so that an object of somebody
+        create: the child does not exist yet as far as is known: it may only be created, so that an object of somebody
             else that holds the name makes a conflict instead of being taken over.
         manager: field manager; `names.SCALE_MANAGER` for the hand-over of `spec.replicas`.
     """

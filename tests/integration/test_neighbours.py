@@ -33,6 +33,19 @@ def test_a_foreign_service_is_told_and_left_alone(shared: tuple[World, Operator]
     world.settle("taken")
 
 
+def test_a_foreign_service_without_a_selector_is_left_alone_too(shared: tuple[World, Operator]) -> None:
+    """Nothing in it conflicts with what would be applied; it must be neither taken over nor deleted with the resource."""
+    world, _ = shared
+    service = {"metadata": {"name": "bare"}, "spec": {"ports": [{"name": "other", "port": 99}]}}
+    assert world.api.create(world.path("Service"), service)
+    before = world.get("Service", "bare")
+    world.create("bare")
+    told = eventually(lambda: (found := world.condition("bare")).get("reason") == "NameConflict" and found, "told")
+    assert "Service bare could not be applied: somebody else's object has this name" in told["message"]
+    assert "give this ModelDeployment another name" in told["message"]
+    assert world.get("Service", "bare") == before
+
+
 def test_a_foreign_deployment_gets_none_of_our_children(shared: tuple[World, Operator]) -> None:
     world, _ = shared
     assert world.api.create(world.path("Deployment"), foreign_deployment("busy"))

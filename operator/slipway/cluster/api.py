@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from slipway import names
 from slipway.api import KIND
+from slipway.cluster import taken
 from slipway.cluster.connection import Connection, Request
 from slipway.cluster.errors import Conflict, Expired, Gone, TryLater
 from slipway.cluster.kinds import CREATED_KINDS, resource
@@ -60,17 +61,46 @@ class Cluster:
             ClusterError: see its kinds.
         """
         manifest = action.manifest
-        kind, name = manifest["kind"], manifest["metadata"]["name"]
-        if action.create and kind in CREATED_KINDS:
+        if action.create and manifest["kind"] in CREATED_KINDS:
             body = await self._create_once(key, manifest, action.manager)
+        elif action.create:
+            body = await self._apply_new(key, manifest, action.manager)
         else:
-            query = {"fieldManager": action.manager, "force": "false" if action.create else "true"}
-            body = await self._write("apply", "PATCH", kind, key.namespace, name, query=query, body=manifest)
+            body = await self._apply(key, manifest, action.manager, force=True)
         version = body["metadata"]["resourceVersion"]
         self._learn(body)
         self._own[version] = None
         if len(self._own) > _OWN:
             self._own.popitem(last=False)
+
+    async def _apply(self, key: Key, manifest: Manifest, manager: str, *, force: bool) -> Manifest:
+        query = {"fieldManager": manager, "force": "true" if force else "false"}
+        kind, name = manifest["kind"], manifest["metadata"]["name"]
+        return await self._write("apply", "PATCH", kind, key.namespace, name, query=query, body=manifest)
+
+    async def _apply_new(self, key: Key, manifest: Manifest, manager: str) -> Manifest:
+        """Apply a child that is not there as far as is known, but never to an object of somebody else.
+
+        An apply without force is not enough: an object whose fields happen not to conflict (a Service without a selector)
+        would be taken over. What this manager applied before is taken up again: the answer to an earlier request was lost,
+        or somebody took the labels off.
+
+        Raises:
+            Conflict: somebody else's object has the name.
+            ClusterError: see its kinds.
+        """
+        new = {**manifest, "metadata": {**manifest["metadata"], "resourceVersion": taken.NEVER}}
+        try:
+            return await self._apply(key, new, manager, force=False)
+        except Conflict:
+            found, name = resource(manifest["kind"]), manifest["metadata"]["name"]
+            query = {"fieldSelector": f"metadata.name={name}"}  # listed, not read: the right to list is there already
+            listed = await self._read(Request("list", found.plural, "GET", found.path(key.namespace), query))
+        if not listed.get("items"):
+            raise TryLater(f"{manifest['kind']} {name} went away a moment ago")
+        if not any(taken.is_applied(body, manager) for body in listed["items"]):
+            raise Conflict(taken.FOREIGN)
+        return await self._apply(key, manifest, manager, force=False)
 
     async def _create_once(self, key: Key, manifest: Manifest, manager: str) -> Manifest:
         """Create an object that is never changed, or find that it is there already, just so.
@@ -92,7 +122,7 @@ class Cluster:
             found = resource(kind)
             listed = await self._read(Request("list", found.plural, "GET", found.path(key.namespace), query))
             for body in listed.get("items") or ():
-                if body.get("data") == manifest["data"] and _owners(body) == _owners(manifest):
+                if taken.is_copy(body, manifest):
                     return {**body, "kind": kind, "apiVersion": found.api_version}
             raise
 
@@ -271,7 +301,3 @@ class Cluster:
 def _bounded(request: Request, seconds: float | None) -> Request:
     """Return a request that is sent ahead of others and may last so long; as it is where it need not hurry."""
     return request if seconds is None else replace(request, seconds=lambda: seconds, urgent=True)
-
-
-def _owners(body: Manifest) -> list[str]:
-    return [reference["uid"] for reference in body["metadata"].get("ownerReferences") or ()]

@@ -77,6 +77,52 @@ async def test_an_apply_is_bounded_by_the_lease_and_forces_only_what_is_ours(*, 
     assert learned == [service(5)]
 
 
+@pytest.mark.parametrize(("create", "version"), [(True, "1"), (False, None)])
+async def test_what_is_not_there_is_applied_with_a_version_that_nothing_has(
+    *, create: bool, version: str | None
+) -> None:
+    cluster, connection, _ = make()
+    connection.answers = [service(5)]
+    wanted = {"kind": "Service", "apiVersion": "v1", "metadata": {"name": "digits"}}
+    await cluster.apply(KEY, Apply(wanted, create=create, manager="slipway"))
+    assert connection.sent[0].body["metadata"].get("resourceVersion") == version
+    assert "resourceVersion" not in wanted["metadata"]
+
+
+def held(*managers: tuple[str, str]) -> Object:
+    body = service(7)
+    body["metadata"]["managedFields"] = [{"manager": manager, "operation": how} for manager, how in managers]
+    return {"metadata": {"resourceVersion": "9"}, "items": [body]}
+
+
+@pytest.mark.parametrize("managers", [[], [("kubectl", "Apply")], [("slipway", "Update"), ("kubectl", "Update")]])
+async def test_what_somebody_else_made_is_not_applied_to(managers: list[tuple[str, str]]) -> None:
+    cluster, connection, learned = make()
+    connection.answers = [Conflict("the object has been modified"), held(*managers)]
+    with pytest.raises(Conflict, match="somebody else's object has this name; it is left alone"):
+        await cluster.apply(KEY, Apply(service(1), create=True, manager="slipway"))
+    assert [sent.verb for sent in connection.sent] == ["apply", "list"]
+    assert learned == []
+
+
+async def test_what_was_applied_before_and_lost_from_sight_is_applied_again() -> None:
+    cluster, connection, learned = make()
+    connection.answers = [Conflict("the object has been modified"), held(("slipway", "Apply")), service(8)]
+    wanted = {"kind": "Service", "apiVersion": "v1", "metadata": {"name": "digits"}}
+    await cluster.apply(KEY, Apply(wanted, create=True, manager="slipway"))
+    last = connection.sent[-1]
+    assert (last.verb, last.body, last.query) == ("apply", wanted, {"fieldManager": "slipway", "force": "false"})
+    assert connection.sent[1].query == {"fieldSelector": "metadata.name=digits"}
+    assert learned == [service(8)]
+
+
+async def test_what_went_away_in_between_is_made_later() -> None:
+    cluster, connection, _ = make()
+    connection.answers = [Conflict("the object has been modified"), {"metadata": {"resourceVersion": "9"}, "items": []}]
+    with pytest.raises(TryLater, match="went away"):
+        await cluster.apply(KEY, Apply(service(1), create=True, manager="slipway"))
+
+
 async def test_the_event_of_an_own_apply_is_no_news_but_all_others_are() -> None:
     cluster, connection, _ = make()
     connection.answers = [service(20)]
