@@ -133,7 +133,8 @@ def test_a_refusal_of_the_graph_is_passed_on(target: Target) -> None:
     """What an operation refuses comes as TensorFlow words it, with the node."""
     code, message = refused(target.prediction.Predict, predict_request("kitchen", {"x": [[1.0, 2.0]]}, "matrix"))
     assert code == CODES.INVALID_ARGUMENT
-    assert message.startswith("Matrix size-incompatible: In[0]: [1,2], In[1]: [3,1]\n\t [[{{node ")
+    assert message.startswith("Matrix size-incompatible: In[0]: [1,2], In[1]: [3,1]\n\t [[{{")
+    assert "{{node MatMul}}]]" in message
 
 
 def test_long_messages_are_cut(target: Target) -> None:

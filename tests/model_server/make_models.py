@@ -230,6 +230,7 @@ def digits(directory: Path) -> None:
     model = keras.Sequential(
         [
             keras.layers.Input((8, 8, 1), name="image"),
+            keras.layers.Conv2D(4, 3, activation="relu"),
             keras.layers.Flatten(),
             keras.layers.Dense(10, activation="softmax"),
         ]

@@ -9,7 +9,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from model_server import fast_lane, profiler_messages, textproto
+from model_server import fast_lane, profiler_messages, textproto, undecodable
 from model_server.core import Core
 from model_server.errors import Code, ServingError, invalid_argument
 from model_server.options import Options
@@ -48,7 +48,8 @@ class GrpcServer:
         self._profiler = profiler
         workers = max(options.grpc_max_threads, MINIMUM_WORKERS)
         pool = ThreadPoolExecutor(workers, thread_name_prefix="grpc")
-        self._server = grpc.server(pool, options=_channel_arguments(options.grpc_channel_arguments))
+        arguments = _channel_arguments(options.grpc_channel_arguments)
+        self._server = grpc.server(pool, interceptors=[undecodable.Refusal()], options=arguments)
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_Prediction(core), self._server)
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(_Models(core), self._server)
         self._health: Any = None

@@ -13,6 +13,7 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
+from model_server import undecodable
 from model_server.core import Core
 from model_server.errors import Code, ServingError, invalid_argument
 from model_server.fast_lane import Call
@@ -139,5 +140,4 @@ def _decoded(payload: bytes) -> Any:
     try:
         return predict_pb2.PredictRequest.FromString(payload)
     except DecodeError as error:
-        # The words of grpc's server.
-        raise ServingError(Code.INTERNAL, "Exception deserializing request!") from error
+        raise ServingError(Code.INTERNAL, undecodable.DETAILS) from error
