@@ -3,10 +3,13 @@
 import os
 import socket
 import tempfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
+from slipway_tools.errors import ModelError, Reason
+from slipway_tools.limits import CHUNK, Budget, Limits
+from slipway_tools.sources import pvc
 from tests.tools.conftest import Run
 from tests.tools.support import PACKERS, below, coreutils_digest, model, tar, write
 
@@ -125,6 +128,20 @@ def test_limits(claim: Path, fetch: Run) -> None:
     write(claim / "digits", model(bytes(10_000)))
     assert fetch("pvc://claim/digits", f"--source={claim}/digits", "--max-bytes=9000").reason == "TooLarge"
     assert fetch("pvc://claim/digits", f"--source={claim}/digits", "--max-files=3").reason == "TooLarge"
+
+
+def test_a_file_that_grows_while_it_is_copied_is_not_followed_beyond_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was announced when the folder was read is less than what comes."""
+    write(tmp_path / "model", {"saved_model.pb": bytes(8 * CHUNK)})
+    empty = tmp_path / "empty"
+    empty.touch()
+    monkeypatch.setattr(pvc, "_walk", lambda _: iter([(PurePosixPath("saved_model.pb"), empty.stat())]))
+    with pytest.raises(ModelError) as caught:
+        pvc._copy(tmp_path / "model", tmp_path / "target", Budget(Limits(max_bytes=2 * CHUNK), "the model"))
+    assert caught.value.reason == Reason.TOO_LARGE
+    assert (tmp_path / "target" / "saved_model.pb").stat().st_size <= 2 * CHUNK
 
 
 def test_names_that_an_archive_may_not_have(claim: Path, fetch: Run) -> None:

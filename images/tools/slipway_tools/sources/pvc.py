@@ -2,7 +2,6 @@
 
 import errno
 import os
-import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -141,8 +140,9 @@ def _copy(source: Path, target: Path, budget: Budget) -> None:
         budget.announce(info.st_size)
         make_folders(target, relative.parent)
         with (source / path).open("rb") as read, create(target / relative) as write:
-            shutil.copyfileobj(read, write, CHUNK)
-            budget.data(write.tell())
+            while chunk := read.read(CHUNK):
+                budget.data(len(chunk))  # of what is there, not of what was announced: the file may grow meanwhile
+                write.write(chunk)
             sync(write)
 
 
