@@ -1,7 +1,9 @@
 """Requests that batching could stumble over: each is refused by itself, and the threads that run batches go on."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import grpc
@@ -9,8 +11,11 @@ import numpy as np
 import pytest
 
 from model_server.batch_tensors import merge
+from model_server.batching import Batcher, BatchScheduler
+from model_server.config import BatchingConfig
 from model_server.dtypes import FLOAT
 from model_server.errors import Code, ServingError
+from model_server.metrics import Metrics
 from model_server.tensors import HostTensor
 from tests.model_server.harness import Server, array_of, proto, serving
 from tests.model_server.test_examples import example
@@ -74,3 +79,51 @@ def test_shapes_alone_reserve_no_memory() -> None:
         merge([[("x", small)], [("x", empty)]], 0, pad_variable=True)
     assert caught.value.code is Code.INVALID_ARGUMENT
     assert "too large" in caught.value.message
+
+
+class Doubling:
+    """A session of one output that waits until it may answer, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.seen: list[list[float]] = []
+        self.busy, self.go = threading.Event(), threading.Event()
+
+    def run(self, feeds: Sequence[tuple[str, HostTensor]], _: Sequence[str], __: int) -> list[HostTensor]:
+        ((_name, tensor),) = feeds
+        self.seen.append(tensor.array.tolist())
+        self.busy.set()
+        assert self.go.wait(60)
+        return [HostTensor(FLOAT, tensor.array * 2)]
+
+    def close(self) -> None: ...
+
+
+def test_a_split_request_finds_room_for_all_its_parts_or_leaves_none_in_the_queue() -> None:
+    """A part that stayed would run for nobody, perhaps when its model is unloaded already."""
+    session = Doubling()
+    config = BatchingConfig(
+        max_batch_size=8, max_enqueued_batches=2, enable_large_batch_splitting=True, max_execution_batch_size=2
+    )
+    batcher = Batcher(session, config, BatchScheduler(1), Metrics())
+    outcomes: SimpleQueue[list[HostTensor] | Exception] = SimpleQueue()
+
+    def submit(*values: float) -> None:
+        batcher.submit([("x", HostTensor(FLOAT, np.array(values, np.float32)))], ["y"], 0, outcomes.put)
+
+    submit(1)
+    assert session.busy.wait(60)  # the only thread is taken: what follows waits in the queue
+    with pytest.raises(ServingError) as caught:
+        submit(11, 12, 13, 14, 15)
+    assert caught.value.code is Code.UNAVAILABLE
+    assert "currently 0 batches enqueued and max_enqueued_batches is 2" in caught.value.message
+    submit(2, 3, 4, 5)
+    with pytest.raises(ServingError):
+        submit(16)
+    session.go.set()
+    answers = [outcomes.get(timeout=60) for _ in range(2)]
+    assert [answer[0].array.tolist() for answer in answers if isinstance(answer, list)] == [
+        [2.0],
+        [4.0, 6.0, 8.0, 10.0],
+    ]
+    assert session.seen == [[1.0], [2.0, 3.0], [4.0, 5.0]]
+    batcher.close()

@@ -41,6 +41,14 @@ class _Batch:
     closed: bool = False
 
 
+_NONE = -1
+
+
+def _room(batches: Sequence[_Batch], limit: int) -> int:
+    """Examples that the last batch can still take; less than 0 if it takes nothing, not even an empty task."""
+    return _NONE if not batches or batches[-1].closed else limit - batches[-1].size
+
+
 class BatchQueue:
     """Batches of one signature. Its state belongs to the scheduler's lock."""
 
@@ -48,25 +56,34 @@ class BatchQueue:
         self._fetches, self._config, self._session, self._metrics = fetches, config, session, metrics
         self._batches: deque[_Batch] = deque()
 
-    def add(self, task: _Task) -> None:
-        """Put a task into the open batch or a new one; UNAVAILABLE if the queue is full."""
+    def add(self, tasks: Sequence[_Task]) -> None:
+        """Put the tasks of one request into the open batch and new ones; UNAVAILABLE, and none is put, without room for all."""
         limit = execution_limit(self._config)
-        batch = self._batches[-1] if self._batches else None
-        if batch is None or batch.closed or batch.size + task.size > limit:
-            if len(self._batches) >= self._config.max_enqueued_batches:
-                raise ServingError(
-                    Code.UNAVAILABLE,
-                    "The batch scheduling queue to which this task was submitted is full; currently "
-                    f"{len(self._batches)} batches enqueued and max_enqueued_batches is "
-                    f"{self._config.max_enqueued_batches}",
-                )
-            if batch is not None:
-                batch.closed = True
-            batch = _Batch()
-            self._batches.append(batch)
-        batch.tasks.append(task)
-        batch.size += task.size
-        batch.closed = batch.size >= limit
+        if len(self._batches) + self._missing(tasks, limit) > self._config.max_enqueued_batches:
+            raise ServingError(
+                Code.UNAVAILABLE,
+                "The batch scheduling queue to which this task was submitted is full; currently "
+                f"{len(self._batches)} batches enqueued and max_enqueued_batches is "
+                f"{self._config.max_enqueued_batches}",
+            )
+        for task in tasks:
+            if _room(self._batches, limit) < task.size:
+                if self._batches:
+                    self._batches[-1].closed = True
+                self._batches.append(_Batch())
+            batch = self._batches[-1]
+            batch.tasks.append(task)
+            batch.size += task.size
+            batch.closed = batch.size >= limit
+
+    def _missing(self, tasks: Sequence[_Task], limit: int) -> int:
+        """How many batches the tasks need beyond those that are there."""
+        missing, room = 0, _room(self._batches, limit)
+        for task in tasks:
+            if room < task.size:
+                missing, room = missing + 1, limit
+            room = room - task.size or _NONE
+        return missing
 
     def due(self) -> float | None:
         """When the first batch may run (monotonic seconds), or None if there is none."""
@@ -132,8 +149,7 @@ class BatchScheduler:
     def submit(self, queue: BatchQueue, tasks: Sequence[_Task]) -> None:
         """Enqueue tasks that belong together; UNAVAILABLE if there is no room for one of them."""
         with self._wake:
-            for task in tasks:
-                queue.add(task)
+            queue.add(tasks)
             self._wake.notify()
 
     def _work(self) -> None:
