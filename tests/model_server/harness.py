@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,14 @@ from tests.ports import free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 START_SECONDS = 90
+
+
+def config_file(directory: Path, models: Path, names: Sequence[str]) -> str:
+    """Write a config file for these models, and return the flag that names it."""
+    file = directory / "models.pbtxt"
+    entries = [f'config {{ name: "{n}" base_path: "{models / n}" model_platform: "tensorflow" }}' for n in names]
+    file.write_text(f"model_config_list {{ {' '.join(entries)} }}")
+    return f"--model_config_file={file}"
 
 
 def port_open(port: int) -> bool:

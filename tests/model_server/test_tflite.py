@@ -10,7 +10,7 @@ import grpc
 import numpy as np
 import pytest
 
-from tests.model_server.harness import Server, array_of, serving
+from tests.model_server.harness import Server, array_of, config_file, serving
 from tests.model_server.test_start import ONCE, failed_start
 
 PREFER = "--prefer_tflite_model=true"
@@ -20,9 +20,7 @@ NAMES = ("lite", "lite_plain", "lite_text", "lite_pair", "half")
 @pytest.fixture(scope="module")
 def server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     directory = tmp_path_factory.mktemp("lite")
-    entries = [f'config {{ name: "{n}" base_path: "{models / n}" model_platform: "tensorflow" }}' for n in NAMES]
-    (directory / "models.pbtxt").write_text(f"model_config_list {{ {' '.join(entries)} }}")
-    arguments = (f"--model_config_file={directory / 'models.pbtxt'}", PREFER, "--num_tflite_pools=2", *ONCE)
+    arguments = (config_file(directory, models, NAMES), PREFER, "--num_tflite_pools=2", *ONCE)
     with serving(directory / "log", *arguments) as running:
         yield running
 

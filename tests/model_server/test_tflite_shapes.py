@@ -7,19 +7,14 @@ import grpc
 import numpy as np
 import pytest
 
-from tests.model_server.harness import Server, array_of, proto, serving
+from tests.model_server.harness import Server, array_of, config_file, proto, serving
 from tests.model_server.test_start import ONCE
 
 
 @pytest.fixture(scope="module")
 def server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     directory = tmp_path_factory.mktemp("lite_shapes")
-    entries = [
-        f'config {{ name: "{n}" base_path: "{models / n}" model_platform: "tensorflow" }}'
-        for n in ("lite", "lite_text")
-    ]
-    (directory / "models.pbtxt").write_text(f"model_config_list {{ {' '.join(entries)} }}")
-    arguments = (f"--model_config_file={directory / 'models.pbtxt'}", "--prefer_tflite_model=true", *ONCE)
+    arguments = (config_file(directory, models, ("lite", "lite_text")), "--prefer_tflite_model=true", *ONCE)
     with serving(directory / "log", *arguments) as running:
         yield running
 
