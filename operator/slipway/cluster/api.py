@@ -93,12 +93,10 @@ class Cluster:
         try:
             return await self._apply(key, new, manager, force=False)
         except Conflict:
-            found, name = resource(manifest["kind"]), manifest["metadata"]["name"]
-            query = {"fieldSelector": f"metadata.name={name}"}  # listed, not read: the right to list is there already
-            listed = await self._read(Request("list", found.plural, "GET", found.path(key.namespace), query))
-        if not listed.get("items"):
-            raise TryLater(f"{manifest['kind']} {name} went away a moment ago")
-        if not any(taken.is_applied(body, manager) for body in listed["items"]):
+            holders = await self._holders(key, manifest)
+        if not holders:
+            raise TryLater(f"{manifest['kind']} {manifest['metadata']['name']} went away a moment ago")
+        if not any(taken.is_applied(body, manager) for body in holders):
             raise Conflict(taken.FOREIGN)
         return await self._apply(key, manifest, manager, force=False)
 
@@ -111,20 +109,23 @@ class Cluster:
             Conflict: an object of that name is there, and it is another one.
             ClusterError: see its kinds.
         """
-        kind, name = manifest["kind"], manifest["metadata"]["name"]
+        kind = manifest["kind"]
         try:
             return await self._write(
                 "create", "POST", kind, key.namespace, query={"fieldManager": manager}, body=manifest
             )
         except Conflict:
-            # Listed, not read: the right to list is there already.
-            query = {"labelSelector": names.MANAGED_SELECTOR, "fieldSelector": f"metadata.name={name}"}
-            found = resource(kind)
-            listed = await self._read(Request("list", found.plural, "GET", found.path(key.namespace), query))
-            for body in listed.get("items") or ():
+            for body in await self._holders(key, manifest, labelSelector=names.MANAGED_SELECTOR):
                 if taken.is_copy(body, manifest):
-                    return {**body, "kind": kind, "apiVersion": found.api_version}
+                    return {**body, "kind": kind, "apiVersion": resource(kind).api_version}
             raise
+
+    async def _holders(self, key: Key, manifest: Manifest, **selector: str) -> list[Manifest]:
+        """Return what has the name of a child. Listed, not read: the right to list is there already."""
+        found = resource(manifest["kind"])
+        query = {**selector, "fieldSelector": f"metadata.name={manifest['metadata']['name']}"}
+        listed = await self._read(Request("list", found.plural, "GET", found.path(key.namespace), query))
+        return list(listed.get("items") or ())
 
     async def delete(self, key: Key, action: Delete) -> bool:
         """Delete one child if it still has that uid; return whether it is gone already (no finalizer holds it).
