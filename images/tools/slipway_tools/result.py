@@ -15,7 +15,7 @@ from slipway_tools.errors import ModelError
 
 DEFAULT_LOG = Path("/dev/termination-log")
 # The kubelet divides 12 KiB among a pod's containers: fetch, pilot, server, and up to three sidecars of other people.
-MAX_MESSAGE_CHARS = 1000
+_MAX_MESSAGE_CHARS = 1000
 MAX_BYTES = 2048
 
 
@@ -44,9 +44,14 @@ class Fetched:
         return json.dumps(found | golden, separators=(",", ":"))
 
 
+def cut(message: str) -> str:
+    """Return a message, or its beginning if it is too long for a termination message."""
+    return message if len(message) <= _MAX_MESSAGE_CHARS else f"{message[:_MAX_MESSAGE_CHARS]}…"
+
+
 def failure(error: ModelError) -> str:
     """Return the termination message of a failure, never longer than the kubelet keeps."""
-    message = error.message if len(error.message) <= MAX_MESSAGE_CHARS else f"{error.message[:MAX_MESSAGE_CHARS]}…"
+    message = cut(error.message)
     text = json.dumps({"reason": str(error.reason), "message": message}, ensure_ascii=False, separators=(",", ":"))
     if len(text.encode(errors="replace")) > MAX_BYTES:
         return failure(ModelError(error.reason, message[: len(message) // 2]))

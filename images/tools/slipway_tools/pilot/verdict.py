@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from slipway_tools.result import MAX_BYTES, MAX_MESSAGE_CHARS
+from slipway_tools.result import MAX_BYTES, cut
 
 _MAX_VALUES = 8
 _MAX_TEXT_CHARS = 64
@@ -42,7 +42,7 @@ class Verdict:
 
     def json(self) -> str:
         """Return the termination message of a model that failed its gate."""
-        document = {"reason": "GateFailed", "message": _cut(self.message), **self.details}
+        document = {"reason": "GateFailed", "message": cut(self.message), **self.details}
         example = self.example
         shown = (
             {}
@@ -54,7 +54,7 @@ class Verdict:
 
 def invalid(message: str) -> str:
     """Return the termination message of a gate that cannot be asked."""
-    return _fitting({"reason": "GateInvalid", "message": _cut(message)})
+    return _fitting({"reason": "GateInvalid", "message": cut(message)})
 
 
 def shown(value: Array | float | str | bytes) -> Any:
@@ -83,10 +83,6 @@ def _scalar(item: Any) -> Any:
 
 def _plain(value: Any) -> str:
     return f"[{', '.join(map(_plain, value))}]" if isinstance(value, list) else str(value)
-
-
-def _cut(message: str) -> str:
-    return message if len(message) <= MAX_MESSAGE_CHARS else f"{message[:MAX_MESSAGE_CHARS]}…"
 
 
 def _fitting(document: dict[str, Any]) -> str:
