@@ -6,7 +6,6 @@ import re
 import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from itertools import count
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,6 @@ from e2e.lib.locks import locked
 from tests.integration.world import Namespace
 
 CLUSTER = os.environ.get("SLIPWAY_CHAOS_CLUSTER", "slipway-chaos")
-_number = count(1)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
