@@ -1,6 +1,6 @@
 """Slipway: a Kubernetes operator that puts TensorFlow models into service.
 
-The rooms and what each may import are described in docs/architecture.md and checked by import-linter.
+docs/architecture.md describes the packages; import-linter checks which may import which.
 """
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""Logs: one line for each record, as JSON or text, with the key of the ModelDeployment that it is about."""
+"""Logs: one line per record, as JSON or text, with the key of the ModelDeployment that it is about."""
 
 import json
 import logging
@@ -16,7 +16,7 @@ def about(key: object) -> dict[str, str]:
 
 def _key(record: logging.LogRecord) -> str:
     key = getattr(record, "key", "")
-    if not key and isinstance(reference := getattr(record, "k8s_ref", None), dict):  # Kopf's way of saying it
+    if not key and isinstance(reference := getattr(record, "k8s_ref", None), dict):  # Kopf's form
         key = f"{reference.get('namespace', '')}/{reference.get('name', '')}"
     return str(key)
 
@@ -29,7 +29,7 @@ class TextFormatter(logging.Formatter):
     """`TIME LEVEL LOGGER [KEY] MESSAGE`, a traceback below it."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record as text; line breaks inside the message become visible, so that one record is one line."""
+        """Return the record as text; line breaks in the message are escaped, so that one record is one line."""
         key = _key(record)
         message = record.getMessage().replace("\n", "\\n")
         line = f"{_time(record)} {record.levelname:<7} {record.name} {f'[{key}] ' if key else ''}{message}"
@@ -53,7 +53,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def setup(form: str, level: str) -> None:
-    """Send all records of `level` and above to standard error, as `json` or `text`; libraries speak when it matters."""
+    """Send all records of `level` and above to standard error, as `json` or `text`; of libraries only warnings."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     root = logging.getLogger()

@@ -1,4 +1,4 @@
-"""Settings: read once from flags and environment by the composition root, then passed down, never changed.
+"""Settings: the composition root reads them once from flags and environment; they never change.
 
 Every flag has an environment variable, `SLIPWAY_` and the flag's name in capitals; a flag wins over its variable.
 """
@@ -17,12 +17,12 @@ NAMESPACE_FILE = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
 
 class SettingsError(ValueError):
-    """A value that cannot be used; its text names the flag or variable and the fix."""
+    """An invalid value; its text names the flag or variable and the fix."""
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where to listen; port 0 lets the system choose."""
+    """Where to listen; with port 0 the system chooses one."""
 
     host: str
     port: int
@@ -34,18 +34,18 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the operator was told. Each attribute is the flag of the same name; times are seconds."""
+    """The operator's settings. Each attribute is the flag of the same name; times are seconds."""
 
     namespaces: tuple[str, ...]
     runtime_image: str
     runtime_version: str
     tools_image: str
     image_pull_policy: str
-    metrics_address: Address
-    health_address: Address
+    metrics_bind_address: Address
+    health_probe_bind_address: Address
     leader_elect: bool
-    lease_namespace: str
-    lease_name: str
+    leader_election_namespace: str
+    leader_election_id: str
     workers: int
     resync_seconds: float
     request_timeout_seconds: float
@@ -58,7 +58,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class _Option:
-    """One flag: its default as text, how the text becomes a value, what `--help` says."""
+    """One flag: its default as text, how the text becomes a value, its text in `--help`."""
 
     name: str
     default: str
@@ -67,11 +67,19 @@ class _Option:
 
     @property
     def flag(self) -> str:
-        return f"--{self.name.replace('_', '-')}"
+        return _flag(self.name)
 
     @property
     def variable(self) -> str:
-        return f"SLIPWAY_{self.name.upper()}"
+        return _variable(self.name)
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _variable(name: str) -> str:
+    return f"SLIPWAY_{name.upper()}"
 
 
 def _text(value: str) -> str:
@@ -114,7 +122,7 @@ def _address(value: str) -> Address:
     host, _, port = value.rpartition(":")
     if not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004 - the largest port there is
         raise ValueError("is not HOST:PORT, such as 0.0.0.0:8080 or :8080")
-    return Address(host.strip("[]") or "0.0.0.0", int(port))  # noqa: S104 - a pod is asked from outside
+    return Address(host.strip("[]") or "0.0.0.0", int(port))  # noqa: S104 - a pod serves its own network
 
 
 def _one_of(*words: str) -> Callable[[str], str]:
@@ -137,30 +145,28 @@ def _own_namespace() -> str:
 
 def _options() -> tuple[_Option, ...]:
     return (
-        _Option("namespaces", "", _names, "Comma-separated namespaces to serve; empty: all of them."),
-        _Option(
-            "runtime_image", "tensorflow/serving", _text, "Repository of the serving runtime's image, without a tag."
-        ),
-        _Option("runtime_version", "2.20.0", _text, "Version of the serving runtime where a spec names none."),
-        _Option("tools_image", f"slipway/tools:{__version__}", _text, "Image of fetch and of the pilot."),
+        _Option("namespaces", "", _names, "Comma-separated namespaces to watch; empty: all of them."),
+        _Option("runtime_image", "tensorflow/serving", _text, "Repository of the server image, without a tag."),
+        _Option("runtime_version", "2.20.0", _text, "Version of TensorFlow Serving for specs without one."),
+        _Option("tools_image", f"slipway/tools:{__version__}", _text, "Image of fetch and prober."),
         _Option(
             "image_pull_policy", "IfNotPresent", _one_of("Always", "IfNotPresent", "Never"), "Pull policy of pods."
         ),
-        _Option("metrics_address", "0.0.0.0:8080", _address, "HOST:PORT of /metrics."),
-        _Option("health_address", "0.0.0.0:8081", _address, "HOST:PORT of /healthz and /readyz."),
+        _Option("metrics_bind_address", "0.0.0.0:8080", _address, "HOST:PORT of /metrics."),
+        _Option("health_probe_bind_address", "0.0.0.0:8081", _address, "HOST:PORT of /healthz and /readyz."),
+        _Option("leader_elect", "true", _truth, "Elect a leader through a Lease, so that only one operator writes."),
+        _Option("leader_election_namespace", _own_namespace(), _text, "Namespace of that Lease."),
+        _Option("leader_election_id", "slipway-operator", _text, "Name of that Lease."),
+        _Option("workers", "16", _workers, "How many ModelDeployments are reconciled in parallel."),
         _Option(
-            "leader_elect", "true", _truth, "Hold a Lease while working, so that only one of several operators acts."
+            "resync_seconds", "600", _number(1, 86400, "seconds"), "Interval of the resync, which lists everything."
         ),
-        _Option("lease_namespace", _own_namespace(), _text, "Namespace of that Lease."),
-        _Option("lease_name", "slipway-operator", _text, "Name of that Lease."),
-        _Option("workers", "16", _workers, "How many ModelDeployments are worked on at the same time."),
-        _Option("resync_seconds", "600", _number(1, 86400, "seconds"), "How often everything is listed again."),
-        _Option("request_timeout_seconds", "10", _number(0.1, 300, "seconds"), "Longest wait for one API request."),
+        _Option("request_timeout_seconds", "10", _number(0.1, 300, "seconds"), "Timeout of one API request."),
         _Option(
             "watch_idle_seconds",
             "75",
             _number(1, 3600, "seconds"),
-            "Silence after which a watch is taken for dead. The API server sends a bookmark about once a minute.",
+            "Silence after which a watch is restarted. The API server sends a bookmark about once a minute.",
         ),
         _Option("log_format", "text", _one_of("text", "json"), "text or json."),
         _Option("log_level", "info", _one_of("debug", "info", "warning", "error"), "debug, info, warning or error."),
@@ -172,7 +178,7 @@ def _options() -> tuple[_Option, ...]:
 def _parser(options: Sequence[_Option]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
-        description="Puts TensorFlow models into service: watches ModelDeployments and keeps what they ask for.",
+        description="Serves TensorFlow models: watches ModelDeployments and reconciles what they ask for.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
@@ -192,13 +198,31 @@ def _parser(options: Sequence[_Option]) -> argparse.ArgumentParser:
     return parser
 
 
+_RENAMED = {
+    "metrics_address": "metrics_bind_address",
+    "health_address": "health_probe_bind_address",
+    "lease_namespace": "leader_election_namespace",
+    "lease_name": "leader_election_id",
+}
+"""Former names of flags and variables: they are refused with the new one."""
+
+
+def _refuse_former_names(argv: Sequence[str], environ: Mapping[str, str]) -> None:
+    given = {argument.partition("=")[0] for argument in argv} | set(environ)
+    for former, successor in _RENAMED.items():
+        for spell in (_flag, _variable):
+            if spell(former) in given:
+                raise SettingsError(f"{spell(former)} was renamed: use {spell(successor)}")
+
+
 def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
     """Return the settings in flags and environment.
 
     Raises:
-        SettingsError: a value cannot be used; the text names its flag or variable.
+        SettingsError: a value is invalid; the text names its flag or variable.
         SystemExit: `--help`, `--version`, or a flag that does not exist (exit code 2).
     """
+    _refuse_former_names(argv, environ)
     options = _options()
     given = vars(_parser(options).parse_args(argv))
     values: dict[str, Any] = {}
@@ -210,13 +234,15 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
             values[option.name] = option.read(option.default if raw is None else raw)
         except ValueError as error:
             raise SettingsError(f"{source}={raw!r} {error}") from None
-    if values["metrics_address"] == values["health_address"] and values["metrics_address"].port:
-        raise SettingsError("--metrics-address and --health-address are the same: give each its own port")
+    if values["metrics_bind_address"] == values["health_probe_bind_address"] and values["metrics_bind_address"].port:
+        raise SettingsError(
+            "--metrics-bind-address and --health-probe-bind-address are the same: give each its own port"
+        )
     return Settings(**values)
 
 
 def load() -> Settings:
-    """Return the settings of this process; print what is wrong and exit with 2 where they cannot be used."""
+    """Return the settings of this process; if they are invalid, print why and exit with 2."""
     try:
         return parse(sys.argv[1:], os.environ)
     except SettingsError as error:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from slipway.observed import Apply
-from tests.unit.builders import World, actions, shuffled
+from slipway.domain.objects import Apply
+from tests.kit.builders import World, actions, shuffled
 
 HERE = Path(__file__).parent
 CASES = sorted(path.parent.name for path in HERE.glob("*/input.yaml"))
@@ -31,10 +31,10 @@ def read(case: str) -> dict[str, Any]:
 
 
 def applied(body: dict[str, Any]) -> list[dict[str, Any]]:
-    decided = World(body).decide()
-    assert decided.problem is None
-    assert all(isinstance(action, Apply) for action in decided.actions)
-    return [action.manifest for action in decided.actions if isinstance(action, Apply)]
+    plan = World(body).plan()
+    assert plan.problem is None
+    assert all(isinstance(action, Apply) for action in plan.actions)
+    return [action.manifest for action in plan.actions if isinstance(action, Apply)]
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -64,7 +64,7 @@ def test_what_was_applied_is_in_sync(case: str) -> None:
     created = world.settle()
     assert created.actions
     world.serve()
-    assert actions(world.decide()) == []
+    assert actions(world.plan()) == []
 
 
 def test_there_are_no_strays() -> None:

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
-from slipway import names
-from slipway.observed import Apply
+from slipway.domain import names
+from slipway.domain.objects import Apply
 from slipway.render import wants_pin
-from tests.unit.builders import DEFAULTS, World, actions
+from tests.kit.builders import DEFAULTS, World, actions
 
 RELEASES = Path(__file__).parent / "releases"
 CASES = sorted(str(path.parent.relative_to(RELEASES)) for path in RELEASES.glob("*/*/input.yaml"))
@@ -49,10 +49,10 @@ def upgraded(case: str) -> World:
 @pytest.mark.parametrize("case", CASES)
 def test_nothing_is_written_and_no_revision_is_made(case: str) -> None:
     world = upgraded(case)
-    decided = world.decide()
-    assert (actions(decided), decided.revision, decided.problem) == ([], 1, None)
-    world.say()
-    assert actions(world.decide()) == []
+    plan = world.plan()
+    assert (actions(plan), plan.update, plan.problem) == ([], 1, None)
+    world.write_status()
+    assert actions(world.plan()) == []
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -60,7 +60,7 @@ def test_the_recorded_pods_are_rolled_out_to_the_letter(case: str) -> None:
     """Not only what they mean: the Deployment controller takes a pod template that differs at all for a new one."""
     world = upgraded(case)
     del world.children[world.ref("Deployment")]
-    sent = [action.manifest for action in world.decide().actions if isinstance(action, Apply)]
+    sent = [action.manifest for action in world.plan().actions if isinstance(action, Apply)]
     deployment = next(manifest for manifest in sent if manifest["kind"] == "Deployment" and whole(manifest))
     record = the(case, "ControllerRevision")
     assert json.dumps(deployment["spec"]["template"]) == json.dumps(record["data"]["template"])
@@ -70,7 +70,7 @@ def test_the_recorded_pods_are_rolled_out_to_the_letter(case: str) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_a_change_that_makes_no_revision_leaves_the_pods_alone(case: str) -> None:
     world = upgraded(case).change(rollout={"progressDeadline": "20m"})
-    (action,) = world.decide().actions
+    (action,) = world.plan().actions
     assert isinstance(action, Apply)
     assert action.manifest["kind"] == "Deployment"
     assert json.dumps(action.manifest["spec"]["template"]) == json.dumps(the(case, "Deployment")["spec"]["template"])

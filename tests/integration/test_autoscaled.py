@@ -9,7 +9,7 @@ EDITS = 20
 
 
 def numbers(world: World, name: str, over: threading.Event, seen: list[int]) -> None:
-    """Watch how many pods the Deployment is told to have, without a gap."""
+    """Watch how many pods the Deployment is status to have, without a gap."""
     path, version = world.path("Deployment"), str(world.get("Deployment", name)["metadata"]["resourceVersion"])
     while not over.is_set():
         for event in world.api.watch(path, version, seconds=1):

@@ -58,10 +58,10 @@ def test_what_became_stable_while_it_was_away_is_what_is_gone_back_to(
     world.settle(NAME)
     world.patch(NAME, model={"uri": "pvc://models/second"})
     eventually(lambda: world.find("Deployment", NAME) and running(world) == 2, "revision 2 is on its way")
-    eventually(lambda: world.status(NAME)["revision"] == 2, "and told")
+    eventually(lambda: world.status(NAME)["revision"] == 2, "and status")
     operator.kill()
     world.play(NAME)
-    assert world.status(NAME)["stableRevision"] == 1
+    assert world.status(NAME)["currentRevision"] == 1
     world.patch(NAME, model={"uri": "pvc://models/bad"})
     proxy.add(Fault(Kind.AFTER, then=operator.kill), verbs={"patch"}, resources={"deployments"}, times=1)
     operator.start(ready=False)
@@ -73,4 +73,4 @@ def test_what_became_stable_while_it_was_away_is_what_is_gone_back_to(
     eventually(lambda: world.condition(NAME, "RolledBack").get("status") == "True", "it is rolled back")
     eventually(lambda: running(world) != 3, "to what served")
     assert running(world) == 2
-    assert world.status(NAME)["stableRevision"] == 2
+    assert world.status(NAME)["currentRevision"] == 2

@@ -1,4 +1,4 @@
-"""The demo's and the e2e tests' `watch`, with the real kubectl: what happens while it is being set up is told as well."""
+"""The demo's and the e2e tests' `watch`, with the real kubectl: what happens while it is being set up is status as well."""
 
 import asyncio
 from collections.abc import Callable
@@ -30,13 +30,13 @@ class SlowToWatch(FaultProxy):
 def test_a_change_between_reading_and_watching_is_told(plane: ControlPlane, world: World, tmp_path: Path) -> None:
     config = plane.kubeconfig("kubectl", ["system:masters"])
     straight = Kubectl(tool("kubectl"), config, world.namespace)
-    straight.run("create", "configmap", "told", "--from-literal=state=first")
+    straight.run("create", "configmap", "status", "--from-literal=state=first")
 
     def change() -> None:
-        straight.patch("configmap", "told", {"data": {"state": "second"}})
+        straight.patch("configmap", "status", {"data": {"state": "second"}})
 
     with SlowToWatch(config, tmp_path, change) as proxy:
         behind = Kubectl(straight.program, proxy.kubeconfig, world.namespace)
-        with behind.watch("configmap", "told", 30, renew=30) as states:
-            told = [next(states, None) for _ in range(2)]
-    assert [state and state["data"]["state"] for state in told] == ["first", "second"]
+        with behind.watch("configmap", "status", 30, renew=30) as states:
+            status = [next(states, None) for _ in range(2)]
+    assert [state and state["data"]["state"] for state in status] == ["first", "second"]

@@ -1,4 +1,4 @@
-"""Names that somebody else holds, and resources that nobody can carry out: told where the user looks, nobody else hurt."""
+"""Names that somebody else holds, and resources that nobody can carry out: status where the user looks, nobody else hurt."""
 
 import threading
 from typing import Any
@@ -22,7 +22,7 @@ def test_a_foreign_service_is_told_and_left_alone(shared: tuple[World, Operator]
     assert world.api.create(world.path("Service"), service)
     before = world.get("Service", "taken")
     world.create("taken")
-    ready = eventually(lambda: (found := world.condition("taken")).get("reason") == "NameConflict" and found, "told")
+    ready = eventually(lambda: (found := world.condition("taken")).get("reason") == "NameConflict" and found, "status")
     assert ready["status"] == "False"
     assert "Service" in ready["message"]
     assert "taken" in ready["message"]
@@ -40,9 +40,9 @@ def test_a_foreign_service_without_a_selector_is_left_alone_too(shared: tuple[Wo
     assert world.api.create(world.path("Service"), service)
     before = world.get("Service", "bare")
     world.create("bare")
-    told = eventually(lambda: (found := world.condition("bare")).get("reason") == "NameConflict" and found, "told")
-    assert "Service bare could not be applied: somebody else's object has this name" in told["message"]
-    assert "give this ModelDeployment another name" in told["message"]
+    status = eventually(lambda: (found := world.condition("bare")).get("reason") == "NameConflict" and found, "status")
+    assert "Service bare could not be applied: somebody else's object has this name" in status["message"]
+    assert "give this ModelDeployment another name" in status["message"]
     assert world.get("Service", "bare") == before
 
 
@@ -51,7 +51,7 @@ def test_a_foreign_deployment_gets_none_of_our_children(shared: tuple[World, Ope
     assert world.api.create(world.path("Deployment"), foreign_deployment("busy"))
     before = world.get("Deployment", "busy")
     world.create("busy", autoscaling={"minReplicas": 1, "maxReplicas": 3})
-    eventually(lambda: world.condition("busy").get("reason") == "NameConflict", "told")
+    eventually(lambda: world.condition("busy").get("reason") == "NameConflict", "status")
     assert world.get("Deployment", "busy") == before
     assert world.find("HorizontalPodAutoscaler", "busy") is None, "it would scale somebody else's pods"
 
@@ -63,10 +63,10 @@ def test_two_resources_want_one_name(shared: tuple[World, Operator]) -> None:
     world.settle("twin")
     before = world.get("Service", "twin-headless")
     world.create("twin-headless")
-    told = eventually(
-        lambda: (found := world.condition("twin-headless")).get("reason") == "NameConflict" and found, "told"
+    status = eventually(
+        lambda: (found := world.condition("twin-headless")).get("reason") == "NameConflict" and found, "status"
     )
-    assert "twin-headless" in told["message"]
+    assert "twin-headless" in status["message"]
     after = world.get("Service", "twin-headless")
     assert after["metadata"]["ownerReferences"] == before["metadata"]["ownerReferences"]
     assert after["spec"] == before["spec"]
@@ -81,8 +81,8 @@ def test_a_quota_is_told_in_the_servers_words(shared: tuple[World, Operator]) ->
     world.api.patch(f"{quotas}/none/status", {"status": {"hard": hard, "used": hard}})
     try:
         world.create("poor")
-        told = eventually(lambda: (found := world.condition("poor")).get("reason") == "QuotaExceeded" and found, "told")
-        assert "exceeded quota: none" in told["message"]
+        status = eventually(lambda: (found := world.condition("poor")).get("reason") == "QuotaExceeded" and found, "status")
+        assert "exceeded quota: none" in status["message"]
     finally:
         world.api.delete(f"{quotas}/none")
     eventually(lambda: world.find("Deployment", "poor"), "with the quota gone it goes on")

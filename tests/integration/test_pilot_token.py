@@ -1,12 +1,12 @@
-"""Kubernetes' own admission of service accounts, on a pod with a gate: the pilot gets no token."""
+"""Kubernetes' own admission of service accounts, on a pod with a gate: the prober gets no token."""
 
 from pathlib import Path
 
 import yaml
 
 from cluster.controlplane import ControlPlane, Options
-from slipway.observed import Apply
-from tests.unit.builders import World
+from slipway.domain.objects import Apply
+from tests.kit.builders import World
 
 INPUT = Path(__file__).parent.parent / "golden" / "gate-path-digest" / "input.yaml"
 PODS = "/api/v1/namespaces/tokens/pods"
@@ -15,7 +15,7 @@ PODS = "/api/v1/namespaces/tokens/pods"
 def test_the_pilot_gets_no_token_of_the_pods_service_account() -> None:
     template = next(
         action.manifest["spec"]["template"]
-        for action in World(yaml.safe_load(INPUT.read_text())).decide().actions
+        for action in World(yaml.safe_load(INPUT.read_text())).plan().actions
         if isinstance(action, Apply) and action.manifest["kind"] == "Deployment"
     )
     with ControlPlane(

@@ -72,7 +72,7 @@ _FIELDS = [
     "rollout",
     "strategy",
     "progressDeadline",
-    "historyLimit",
+    "revisionHistoryLimit",
     "podTemplate",
     "labels",
     "annotations",
@@ -110,9 +110,9 @@ def test_poison_is_told_and_the_good_ones_converge(lawless: ControlPlane, tmp_pa
         world.create("good")
         world.settle("good")
         for number in range(len(_FIXED)):
-            told = eventually(partial(world.condition, f"poison-{number}"), f"{number} is told")
-            assert (told["status"], told["reason"]) == ("False", "InvalidSpec"), told
-            assert "spec" in told["message"]
+            status = eventually(partial(world.condition, f"poison-{number}"), f"{number} is status")
+            assert (status["status"], status["reason"]) == ("False", "InvalidSpec"), status
+            assert "spec" in status["message"]
         assert "secret" not in operator.log()
         assert operator.alive()
         assert lawless.api().delete(world.path("Service", "good"))
@@ -129,7 +129,7 @@ def test_a_resource_that_crashes_the_decision_is_told(lawless: ControlPlane, tmp
         "import sys\n"
         "class Finder:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name != 'slipway.reconcile': return None\n"
+        "        if name != 'slipway.controller.reconciler': return None\n"
         "        sys.meta_path.remove(self)\n"
         "        from slipway import plan\n"
         "        real = plan.decide\n"
@@ -147,9 +147,9 @@ def test_a_resource_that_crashes_the_decision_is_told(lawless: ControlPlane, tmp
         world.create("bad")
         world.create("good")
         world.settle("good")
-        told = eventually(lambda: world.condition("bad"), "told")
-        assert told["status"] == "False"
-        assert "nobody expected this" in told["message"]
+        status = eventually(lambda: world.condition("bad"), "status")
+        assert status["status"] == "False"
+        assert "nobody expected this" in status["message"]
         errors = 'slipway_reconcile_errors_total{error="ZeroDivisionError"}'
         assert operator.metrics()[errors] >= 1
         assert "[crash/bad]" in operator.log()

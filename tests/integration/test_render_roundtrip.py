@@ -14,12 +14,17 @@ import yaml
 
 from cluster.api import Api, ApiError
 from cluster.controlplane import ControlPlane
-from slipway import compare, plan, render, revisions, store
+from slipway.domain import revisions
+from slipway.decide import diff
+from slipway import render
+from slipway.decide import State, make_plan
+from slipway.kube import cache
 from slipway.api import ModelDeploymentSpec
 from slipway.cluster.kinds import CREATED_KINDS
-from slipway.observed import Apply, Delete, Observed, Plan, Pod, Ref
+from slipway.domain.objects import Apply, Delete, Observed, Pod, Ref
+from slipway.decide import Plan
 from slipway.render import Owner, Pin, Wanted
-from tests.unit.builders import DEFAULTS, NOW, World, actions
+from tests.kit.builders import DEFAULTS, NOW, World, actions
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 CASES = sorted(path.parent.name for path in GOLDEN.glob("*/input.yaml"))
@@ -73,7 +78,7 @@ class Server:
         self.refs.add(ref)
 
     def observed(self) -> Observed:
-        kept = store.Store(lambda body: Pod(body["metadata"]["name"], 0, "Pending"))  # type: ignore[arg-type]
+        kept = store.Cache(lambda body: Pod(body["metadata"]["name"], 0, "Pending"))  # type: ignore[arg-type]
         kept.put(json.loads(json.dumps(self.body)) | {"metadata": self.body["metadata"] | {"resourceVersion": "1"}})
         for ref in self.refs:
             kept.put(self.api.get(self.path(ref)))
@@ -101,10 +106,10 @@ class Server:
         return dataclasses.replace(Wanted(owner, spec, record, 2, draining=False, several=True), **fields)
 
     def settle(self) -> list[str]:
-        decided = self.decide()
-        for action in decided.actions:
+        plan = self.plan()
+        for action in plan.actions:
             self.act(action)
-        return actions(decided)
+        return actions(plan)
 
     def replicas(self) -> int:
         return int(self.api.get(self.path(Ref("Deployment", self.key.name)))["spec"]["replicas"])
@@ -113,7 +118,7 @@ class Server:
 @pytest.mark.parametrize("case", CASES)
 def test_applied_and_read_back_is_in_sync(api: Api, case: str) -> None:
     server = Server(api, case)
-    first = server.decide()
+    first = server.plan()
     assert first.actions
     for action in first.actions:
         server.act(action)
@@ -125,7 +130,7 @@ def test_applied_and_read_back_is_in_sync(api: Api, case: str) -> None:
         for ref in [Ref(action.manifest["kind"], action.manifest["metadata"]["name"])]
     }
     assert set(differences.values()) == {None}, differences
-    assert actions(server.decide()) == []
+    assert actions(server.plan()) == []
 
 
 def test_drift_is_repaired_and_what_others_added_stays(api: Api) -> None:
@@ -141,7 +146,7 @@ def test_drift_is_repaired_and_what_others_added_stays(api: Api) -> None:
         {"op": "add", "path": "/spec/template/spec/containers/-", "value": {"name": "proxy", "image": "proxy:1"}}
     ]
     api._json("PATCH", deployment, sidecar, "application/json-patch+json")  # type: ignore[arg-type]
-    assert actions(server.decide()) == []
+    assert actions(server.plan()) == []
     # Drift.
     image = [{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "evil:1"}]
     api._json("PATCH", deployment, image, "application/json-patch+json")  # type: ignore[arg-type]
@@ -154,7 +159,7 @@ def test_drift_is_repaired_and_what_others_added_stays(api: Api) -> None:
     ]
     assert live["metadata"]["labels"]["theirs"] == "1"
     assert api.get(service)["spec"]["selector"] == {"serving.slipway.dev/name": "digits"}
-    assert actions(server.decide()) == []
+    assert actions(server.plan()) == []
 
 
 def test_the_number_of_pods_survives_its_change_of_owner(api: Api) -> None:
@@ -172,9 +177,9 @@ def test_the_number_of_pods_survives_its_change_of_owner(api: Api) -> None:
         "create HorizontalPodAutoscaler digits",
     ]
     assert server.replicas() == 5
-    assert actions(server.decide()) == []
+    assert actions(server.plan()) == []
     api.patch(server.path(Ref("Deployment", "digits")), {"spec": {"replicas": 7}})  # as the autoscaler does
-    assert actions(server.decide()) == []
+    assert actions(server.plan()) == []
     del server.body["spec"]["autoscaling"], server.body["spec"]["replicas"]
     assert server.settle() == ["delete HorizontalPodAutoscaler digits"]  # the count is kept: nothing to say about it
     assert server.replicas() == 7
@@ -228,7 +233,7 @@ def test_a_pause_by_hand_is_drift(api: Api) -> None:
     api.patch(deployment, {"spec": {"paused": True}})
     assert server.settle() == ["apply Deployment digits"]
     assert "paused" not in api.get(deployment)["spec"]
-    assert actions(server.decide()) == []
+    assert actions(server.plan()) == []
 
 
 def test_a_pin_cannot_be_changed_and_never_takes_over_a_users_configmap(api: Api) -> None:
@@ -264,7 +269,7 @@ def test_pods_are_admitted_under_the_restricted_standard(api: Api) -> None:
         server = Server(api, case)
         deployment = next(
             action.manifest
-            for action in World(server.body).decide().actions
+            for action in World(server.body).plan().actions
             if isinstance(action, Apply) and action.manifest["kind"] == "Deployment"
         )
         template = deployment["spec"]["template"]

@@ -71,8 +71,8 @@ def asked_for_bad(world: World, name: str, **spec: Any) -> None:
 def is_back(world: World, name: str) -> None:
     eventually(lambda: world.condition(name, "RolledBack").get("status") == "True", f"RolledBack: {world.status(name)}")
     assert deployed(world, name) == 1
-    told = world.status(name)
-    assert (told["revision"], told["servedRevision"], told["stableRevision"]) == (2, 1, 1)
+    status = world.status(name)
+    assert (status["revision"], status["targetRevision"], status["currentRevision"]) == (2, 1, 1)
     ready = world.condition(name)
     assert (ready["status"], ready["reason"]) == ("False", "FetchFailed")
     assert WORDS in ready["message"]
@@ -94,10 +94,10 @@ def test_rolled_back_in_few_writes_the_verdict_first(world: World, start: StartO
     world.play("digits")
     eventually(lambda: world.condition("digits", "Progressing").get("reason") == "RolledBack", "revision 1 is complete")
     done = requests(world.plane, operator.user, since, 4, without="events")
-    told = [
+    status = [
         {item["type"]: item["reason"] for item in status["conditions"]} for status in world.statuses("digits", version)
     ]
-    assert [(item["Ready"], item["Progressing"], item["RolledBack"]) for item in told] == [
+    assert [(item["Ready"], item["Progressing"], item["RolledBack"]) for item in status] == [
         ("FetchFailed", "FetchFailed", "NotRolledBack"),
         ("FetchFailed", "RollingBack", "FetchFailed"),
         ("FetchFailed", "RolledBack", "FetchFailed"),
@@ -166,7 +166,7 @@ def test_paused_and_tried_again(shared: tuple[World, Operator]) -> None:
     assert not world.get("Deployment", "held")["spec"].get("paused")
     assert world.get("ControllerRevision", "held-3")["data"]["retry"] == "2"
     world.settle("held")
-    assert world.status("held")["stableRevision"] == 3
+    assert world.status("held")["currentRevision"] == 3
     assert [item["verdict"] for item in world.status("held")["history"]] == ["Ready", "Failed", "Ready"]
 
 
@@ -204,4 +204,4 @@ def test_a_revision_by_its_number(shared: tuple[World, Operator]) -> None:
     turned(world, "exact", 1)
     assert world.get("Deployment", "exact")["spec"]["template"] == first
     world.settle("exact")
-    assert (world.status("exact")["revision"], world.status("exact")["stableRevision"]) == (1, 1)
+    assert (world.status("exact")["revision"], world.status("exact")["currentRevision"]) == (1, 1)

@@ -226,7 +226,7 @@ class Namespace:
         played = 0
 
         def ready() -> bool:
-            """Several pods come only when the first has told what it fetched: the Deployment changes once more."""
+            """Several pods come only when the first has status what it fetched: the Deployment changes once more."""
             nonlocal played
             generation = self.get("Deployment", name)["metadata"]["generation"]
             if generation != played:

@@ -1,19 +1,34 @@
-"""The resource: typed spec and status of a ModelDeployment, and the CRD generated from them.
+"""The resource: types of spec and status of a ModelDeployment, their validation rules, condition types and reasons.
 
-First in the flow: every other room speaks in these types. Nothing here does I/O.
+First in the flow: every other package uses these types. Nothing here does I/O.
 """
 
-from slipway.api.conditions import ConditionStatus, ConditionType, Reason
-from slipway.api.durations import parse_duration
-from slipway.api.gate import Check, Gate, Golden, Metric
-from slipway.api.podtemplate import Gpu, PodTemplate, Resources
-from slipway.api.resource import CATEGORIES, GROUP, KIND, PLURAL, SHORT_NAMES, SINGULAR, VERSION, ModelDeployment
-from slipway.api.rollout import OnFailure, Rollout, RolloutStrategy
+from slipway.api.base import parse_duration
+from slipway.api.gate import Check, Gate, Golden, Metric, parse_gate
+from slipway.api.pods import Gpu, PodTemplate, Resources
+from slipway.api.reasons import ConditionStatus, ConditionType, Reason
+from slipway.api.resource import (
+    API_VERSION,
+    CATEGORIES,
+    GROUP,
+    KIND,
+    PLURAL,
+    SHORT_NAMES,
+    SINGULAR,
+    VERSION,
+    parse_spec,
+)
 from slipway.api.runtime import Batching, Runtime, Warmup
-from slipway.api.scaling import Autoscaling, AutoscalingMetric
 from slipway.api.source import ModelSource
-from slipway.api.spec import ModelDeploymentSpec
-from slipway.api.status import (
+from slipway.api.spec import (
+    Autoscaling,
+    AutoscalingMetric,
+    ModelDeploymentSpec,
+    OnFailure,
+    Rollout,
+    RolloutStrategy,
+)
+from slipway.api.status_fields import (
     Condition,
     Endpoints,
     ModelDeploymentStatus,
@@ -24,6 +39,7 @@ from slipway.api.status import (
 )
 
 __all__ = [
+    "API_VERSION",
     "CATEGORIES",
     "GROUP",
     "KIND",
@@ -43,7 +59,6 @@ __all__ = [
     "Golden",
     "Gpu",
     "Metric",
-    "ModelDeployment",
     "ModelDeploymentSpec",
     "ModelDeploymentStatus",
     "ModelSource",
@@ -60,4 +75,6 @@ __all__ = [
     "Verdict",
     "Warmup",
     "parse_duration",
+    "parse_gate",
+    "parse_spec",
 ]

@@ -1,20 +1,25 @@
-"""What the API types have in common: naming, strictness, and rules that hold in admission and in the operator alike.
-
-A rule is written once, as data. The CRD generator turns it into CEL (`x-kubernetes-validations`), pydantic runs the
-same rule when the operator parses a resource that reached it some other way.
-"""
+"""What the API types have in common: naming, strictness, rules of a type, quantities and durations."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any
+from enum import Enum
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, model_validator
 from pydantic.alias_generators import to_camel
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from slipway.api.rules import SCHEMA_KEY, Rule, Rules, check
 
 
 class ApiModel(BaseModel):
-    """Base of every type in the resource: immutable, camelCase outside, unknown fields refused."""
+    """Base of every type in the resource: immutable, camelCase outside, unknown fields refused.
+
+    Attributes:
+        rules: rules over several fields of the type.
+        renamed: former names of fields, each with the path of its successor. A resource that uses one is refused with
+            the new name; the API server would otherwise prune the field without a word.
+    """
 
     model_config = ConfigDict(
         frozen=True,
@@ -23,45 +28,60 @@ class ApiModel(BaseModel):
         populate_by_name=True,
         use_attribute_docstrings=True,
     )
+    rules: ClassVar[tuple[Rule, ...]] = ()
+    renamed: ClassVar[dict[str, str]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_former_names(cls, value: Any) -> Any:
+        for former, successor in cls.renamed.items() if isinstance(value, dict) else ():
+            if former in value:
+                raise ValueError(_renamed(former, successor).message)
+        return value
+
+    @model_validator(mode="after")
+    def _check_rules(self) -> Self:
+        if self.rules:
+            check(self.rules, cel_value(self))
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Add the type's rules and the former names of its fields to its schema."""
+        found = handler(schema)
+        node = handler.resolve_ref_schema(found)
+        rules = [*cls.rules, *(_renamed(former, successor) for former, successor in cls.renamed.items())]
+        if rules:
+            node[SCHEMA_KEY] = [rule.schema() for rule in rules]
+        for former, successor in cls.renamed.items():
+            field = dict(node["properties"][to_camel(successor.rpartition(".")[2])])
+            node["properties"][former] = {"type": field.get("type", "string"), "description": f"Renamed: {successor}."}
+        return found
 
 
-@dataclass(frozen=True, slots=True)
-class TextRule:
-    """A rule about one string: it must match `pattern`, or must not when `forbidden`.
+def _renamed(former: str, successor: str) -> Rule:
+    parent = successor.rpartition(".")[0]
+    return Rule(f"!has(self.{former})", f"{parent}.{former} was renamed: use {successor}")
 
-    Attributes:
-        pattern: an RE2-compatible regular expression, searched anywhere in the text. RE2 is what CEL runs; Python's
-            `re` accepts the same expressions. `$` may only stand for the end of the text.
-        message: what the user reads, naming the field and the fix.
-        forbidden: turn the rule round.
+
+def cel_value(value: Any) -> Any:
+    """Return a value as the API server hands it to CEL.
+
+    Fields without a value are absent. So are empty lists, maps and objects that come from a default: the CRD has no
+    defaults for them.
     """
-
-    pattern: str
-    message: str
-    forbidden: bool = False
-
-    def accepts(self, text: str) -> bool:
-        """Tell whether the text keeps the rule."""
-        # Python's `$` also matches before a last line break, RE2's does not.
-        return (re.search(self.pattern.replace("$", r"\Z"), text, re.ASCII) is not None) != self.forbidden
-
-    def cel(self, expression: str = "self") -> dict[str, str]:
-        """Return the rule as an entry of `x-kubernetes-validations` on the given CEL expression."""
-        quoted = self.pattern.replace("\\", "\\\\").replace("'", "\\'")
-        return {"rule": f"{'!' if self.forbidden else ''}{expression}.matches('{quoted}')", "message": self.message}
-
-
-def check_text(rules: Sequence[TextRule], text: str) -> str:
-    """Return the text, or raise ValueError with the message of the first broken rule."""
-    for rule in rules:
-        if not rule.accepts(text):
-            raise ValueError(rule.message)
-    return text
-
-
-def validations(*rules: dict[str, str]) -> dict[str, Any]:
-    """Return the schema fragment that carries CEL rules."""
-    return {"x-kubernetes-validations": list(rules)}
+    if isinstance(value, ApiModel):
+        fields = type(value).model_fields
+        found = {field.alias or name: cel_value(getattr(value, name)) for name, field in fields.items()}
+        given = {fields[name].alias or name for name in value.model_fields_set}
+        return {
+            name: item for name, item in found.items() if item is not None and (item not in ({}, []) or name in given)
+        }
+    if isinstance(value, dict):
+        return {key: cel_value(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [cel_value(item) for item in value]
+    return value.value if isinstance(value, Enum) else value
 
 
 QUANTITY_PATTERN = (
@@ -83,4 +103,31 @@ Quantity = Annotated[
         json_schema_extra={"x-kubernetes-int-or-string": True, "pattern": QUANTITY_PATTERN},
     ),
 ]
-"""A Kubernetes resource quantity such as `500m`, `2` or `1Gi`; whole numbers are taken as their text."""
+"""A Kubernetes resource quantity such as `500m`, `2` or `1Gi`; whole numbers are accepted as their text."""
+
+DURATION_PATTERN = r"^([0-9]{1,3}h)?([0-9]{1,4}m)?([0-9]{1,5}s)?$"
+
+
+def parse_duration(text: str) -> int:
+    """Return the seconds in a duration such as `90s`, `10m` or `1h30m`; raise ValueError if it is not one."""
+    match = re.fullmatch(DURATION_PATTERN, text)
+    if not text or match is None:
+        raise ValueError(f"{text!r} is not a duration: write it like 90s, 10m or 1h30m")
+    hours, minutes, seconds = (int(part[:-1]) if part else 0 for part in match.groups())
+    return hours * 3600 + minutes * 60 + seconds
+
+
+def duration(message: str, *, least: int, most: int) -> tuple[Any, ...]:
+    """Return the annotations that make a text field a duration of `least` to `most` seconds.
+
+    Args:
+        message: what the user reads when the value is outside, naming the field and the fix.
+        least: seconds.
+        most: seconds.
+    """
+    # The API server evaluates rules of texts that do not match the pattern, too; `duration()` fails on those.
+    rule = (
+        f"!self.matches('{DURATION_PATTERN}') || self == '' || "
+        f"(duration(self) >= duration('{least}s') && duration(self) <= duration('{most}s'))"
+    )
+    return Field(pattern=DURATION_PATTERN, min_length=2, max_length=16), Rules(Rule(rule, message))

@@ -15,14 +15,14 @@ from slipway.api.resource import (
     CATEGORIES,
     GROUP,
     KIND,
-    NAME_RULES,
     PLURAL,
     SHORT_NAMES,
     SINGULAR,
     VERSION,
+    name_rules,
 )
 from slipway.api.spec import ModelDeploymentSpec
-from slipway.api.status import ModelDeploymentStatus
+from slipway.api.status_fields import ModelDeploymentStatus
 
 Schema = dict[str, Any]
 
@@ -39,25 +39,25 @@ COLUMNS: tuple[Mapping[str, str], ...] = (
         "name": "Ready",
         "type": "string",
         "jsonPath": f"{_READY}.status",
-        "description": "Whether every wanted pod runs the newest revision and answers.",
+        "description": "Whether every desired pod runs the update revision and answers.",
     },
     {
         "name": "Revision",
         "type": "integer",
-        "jsonPath": ".status.revision",
+        "jsonPath": ".status.updateRevision",
         "description": "Revision that the spec asks for.",
     },
     {
-        "name": "Serves",
+        "name": "Target",
         "type": "integer",
-        "jsonPath": ".status.servedRevision",
-        "description": "Revision that is served: another one after a rollback.",
+        "jsonPath": ".status.targetRevision",
+        "description": "Revision that the pods are brought to: another one after a rollback.",
     },
     {
         "name": "Replicas",
         "type": "integer",
         "jsonPath": ".status.readyReplicas",
-        "description": "How many pods answer.",
+        "description": "Pods that are Ready.",
     },
     {
         "name": "Version",
@@ -123,7 +123,7 @@ def root_schema() -> Schema:
         "description": DESCRIPTION,
         "type": "object",
         "required": ["spec"],
-        "x-kubernetes-validations": [rule.cel("self.metadata.name") for rule in NAME_RULES],
+        "x-kubernetes-validations": [rule.schema() for rule in name_rules("self.metadata.name")],
         "properties": {
             "apiVersion": {"type": "string", "description": f"Always {GROUP}/{VERSION}."},
             "kind": {"type": "string", "description": f"Always {KIND}."},

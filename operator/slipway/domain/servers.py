@@ -1,0 +1,57 @@
+"""Servers that a revision can run: the operator's defaults, and the image of a spec's runtime."""
+
+from dataclasses import dataclass
+
+from slipway.api import Gpu, Runtime
+
+NVIDIA = "nvidia.com/"
+Version = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """The operator's settings for specs that do not choose.
+
+    Attributes:
+        repository: image repository of the server, without tag.
+        version: version of TensorFlow Serving, and tag of the image.
+        tools_image: image of fetch and prober.
+        pull_policy: imagePullPolicy of all containers.
+    """
+
+    repository: str
+    version: str
+    tools_image: str
+    pull_policy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """The images of one revision, as resolved when it was created."""
+
+    server: str
+    tools: str
+    pull_policy: str
+
+
+def server_image(runtime: Runtime, gpu: Gpu | None, defaults: Defaults) -> str:
+    """Return the image of the server: the user's own, or that of the version, with `-gpu` for NVIDIA."""
+    if runtime.image is not None:
+        return runtime.image
+    suffix = "-gpu" if gpu is not None and gpu_resource(gpu).startswith(NVIDIA) else ""
+    return f"{defaults.repository}:{runtime.version or defaults.version}{suffix}"
+
+
+def gpu_resource(gpu: Gpu) -> str:
+    """Return the extended resource that a pod requests."""
+    if gpu.mig is not None:
+        return f"{NVIDIA}mig-{gpu.mig}"
+    return gpu.resource_name or f"{NVIDIA}gpu"
+
+
+def version_of(runtime: Runtime, defaults: Defaults) -> Version | None:
+    """Return the version of the server, or None for an image of unknown version: the newest flags apply then."""
+    text = defaults.version if runtime.version is None else runtime.version
+    parts = text.partition("-")[0].split(".")
+    known = runtime.image is None and all(part.isdecimal() for part in parts)
+    return tuple(int(part) for part in parts) if known else None

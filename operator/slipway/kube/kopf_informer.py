@@ -1,0 +1,251 @@
+"""The informer of ModelDeployments: Kopf watches them, and writes nothing to them.
+
+Kopf is used below its edge-triggered layer: `on.event` alone needs no finalizer and no annotation. When its watch ends for
+good (an ERROR event, a CRD that vanished) `kopf.operator` raises, and is run again.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import aclosing, suppress
+from typing import Any
+
+import kopf
+
+from slipway.api import GROUP, KIND, PLURAL, VERSION
+from slipway.domain.objects import Manifest
+from slipway.kube.cache import Cache
+from slipway.kube.client import Client
+from slipway.kube.errors import ApiError, NotFoundError, RejectedError
+from slipway.kube.informer import Informer, Queue
+from slipway.kube.transport import Transport
+
+GRACE_SECONDS = 60.0
+"""Time without Kopf's watch after which a restart of the process is requested; Kopf is run again within 10 s."""
+_BACKOFF = (0.5, 1, 2, 5, 10)
+_CRD_SECONDS = 5.0
+_log = logging.getLogger("slipway.kopf")
+
+
+class KopfInformer(Informer):
+    """The informer of ModelDeployments."""
+
+    stops_itself = True
+
+    def __init__(  # noqa: PLR0913 - what it connects
+        self,
+        client: Client,
+        cache: Cache,
+        queue: Queue,
+        namespaces: tuple[str | None, ...],
+        *,
+        transport: Transport,
+        settings: kopf.OperatorSettings,
+        stop: asyncio.Event,
+        restarted: Callable[[str, str], None],
+        restore_signals: Callable[[], None],
+    ) -> None:
+        """Connect.
+
+        Args:
+            client: lists ModelDeployments.
+            cache: what is kept up to date.
+            queue: where changed ModelDeployments are enqueued.
+            namespaces: where; `(None,)` for all namespaces.
+            transport: has the credentials that Kopf uses, too.
+            settings: Kopf's; see `kopf_settings`.
+            stop: set when the process is to end. Kopf must end by itself: it ends every task younger than itself.
+            restarted: counts a watch that was restarted, by kind and cause.
+            restore_signals: called after Kopf has replaced the process's signal handlers by its own.
+        """
+        super().__init__(client, cache, queue, KIND, namespaces)
+        self._client = client
+        self._transport = transport
+        self._settings = settings
+        self._stop = stop
+        self._restarted = restarted
+        self._restore_signals = restore_signals
+        self._watched_at = time.monotonic()
+        self._was_watching = False
+
+    async def run(self) -> None:
+        """Run Kopf until `stop` is set, again whenever it fails."""
+        failures = 0
+        while not self._stop.is_set():
+            await self._wait_for_crd()
+            if self._stop.is_set():
+                return
+            began = time.monotonic()
+            try:
+                await kopf.operator(
+                    registry=self._registry(),
+                    settings=self._settings,
+                    stop_flag=self._stop,
+                    clusterwide=self.namespaces == (None,),
+                    namespaces=[namespace for namespace in self.namespaces if namespace is not None],
+                )
+            except Exception as error:  # noqa: BLE001 - whatever ended it, it is run again
+                failures = 0 if time.monotonic() - began > GRACE_SECONDS else failures + 1
+                pause = _BACKOFF[min(failures, len(_BACKOFF) - 1)]
+                self._restarted(KIND, "error")
+                _log.warning("watch of %s restarts in %s s: %s", KIND, pause, error)
+                self._restore_signals()
+                await self._sleep(pause)
+            else:
+                self._stop.set()
+
+    def age(self) -> float:
+        """Return 0 while Kopf watches, else the seconds since it was last seen to watch."""
+        now = time.monotonic()
+        if self._watching():
+            self._watched_at, self._was_watching = now, True
+        return now - self._watched_at
+
+    def unready(self) -> str:
+        """Return why the informer is not ready; empty if it is."""
+        return "" if self.age() == 0 else f"{KIND}s are not watched yet"
+
+    def fault(self, api_age: float) -> str:
+        """Return why this process should be restarted; empty if it should not, as while the API server is silent."""
+        age = self.age()
+        if not self._was_watching or age - api_age <= GRACE_SECONDS:
+            return ""
+        return f"{KIND}s have not been watched for {age:.0f} s"
+
+    def _watching(self) -> bool:
+        """Return whether Kopf's watches run, one for each namespace (or one for all)."""
+        prefix = f"watcher for {PLURAL}"
+        tasks = (task for task in asyncio.all_tasks() if task.get_name().startswith(prefix) and not task.done())
+        return sum(1 for _ in tasks) >= len(self.namespaces)
+
+    def _registry(self) -> kopf.OperatorRegistry:
+        registry = kopf.OperatorRegistry()
+
+        @kopf.on.login(registry=registry)
+        async def on_login(**_: Any) -> kopf.ConnectionInfo:
+            return await self._login()
+
+        @kopf.on.startup(registry=registry)
+        async def on_startup(**_: Any) -> None:
+            self.synced.set()
+            asyncio.get_running_loop().call_soon(self._restore_signals)  # right after Kopf has replaced them
+
+        @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
+        async def on_event(event: Any, **_: Any) -> None:
+            body: Manifest = dict(event["object"])
+            body["metadata"] = dict(body["metadata"])  # Kopf still reads its own
+            body["kind"] = KIND
+            if event["type"] == "DELETED":
+                self._delete(body)
+            else:
+                self._upsert(body)
+
+        return registry
+
+    async def _login(self) -> kopf.ConnectionInfo:
+        try:
+            await self._transport.refresh()
+            found = await self._transport.credentials()
+        except ApiError as error:
+            raise kopf.TemporaryError(str(error), delay=5) from error
+        return kopf.ConnectionInfo(
+            server=found.server,
+            insecure=not found.verify,
+            ca_path=found.ca_path,
+            certificate_path=found.certificate_path,
+            private_key_path=found.private_key_path,
+            scheme=found.scheme,
+            token=found.token,
+            username=found.username,
+            password=found.password,
+            proxy_url=found.proxy,
+        )
+
+    async def _wait_for_crd(self) -> None:
+        """Wait until ModelDeployments can be listed: Kopf ignores for ever a kind that it does not find at its start."""
+        while not self._stop.is_set():
+            try:
+                async with aclosing(self._client.list_pages(KIND, self.namespaces[0], limit=1)) as pages:  # type: ignore[type-var]
+                    async for _ in pages:
+                        return
+            except NotFoundError:
+                _log.error("the CustomResourceDefinition of %s is not installed: install the chart's crds", KIND)
+            except RejectedError as error:
+                _log.error("may not list %s, bind the service account to its role: %s", KIND, error)
+            except ApiError as error:
+                _log.warning("waiting for the API server: %s", error)
+            await self._sleep(_CRD_SECONDS)
+
+    async def _sleep(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), seconds)
+
+
+class _NoDiffs(kopf.DiffBaseStorage):
+    """Keeps no copy of the last seen body, on the object or elsewhere: `on.event` needs none, and making it costs."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        """Return nothing, whatever the body."""
+        return kopf.BodyEssence({})
+
+    def fetch(self, **_: Any) -> None:
+        """Return that nothing is kept."""
+
+    def store(self, **_: Any) -> None:
+        """Keep nothing."""
+
+
+class _NoProgress(kopf.ProgressStorage):
+    """Keeps no progress of handlers: `on.event` has none."""
+
+    def fetch(self, **_: Any) -> None:
+        """Return that nothing is kept."""
+
+    def store(self, **_: Any) -> None:
+        """Keep nothing."""
+
+    def purge(self, **_: Any) -> None:
+        """Remove nothing."""
+
+    def touch(self, **_: Any) -> None:
+        """Touch nothing."""
+
+    def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
+        """Return the argument."""
+        return essence
+
+
+class Backoffs:
+    """Pauses between attempts of Kopf's requests: growing, then constant for ever, so that no storm ends the operator."""
+
+    def __iter__(self) -> Iterator[float]:
+        """Yield the pauses in seconds."""
+        yield from (0.5, 1, 2, 4, 8)
+        while True:
+            yield 15.0
+
+
+def kopf_settings(watch_idle: float, request_timeout: float) -> kopf.OperatorSettings:
+    """Return Kopf's settings: one resource watched, nothing written, nothing else scanned.
+
+    Args:
+        watch_idle: seconds of silence after which the watch is restarted.
+        request_timeout: seconds that one request may take.
+    """
+    chosen = kopf.OperatorSettings()
+    chosen.scanning.disabled = True
+    chosen.peering.standalone = True
+    chosen.posting.enabled = False
+    chosen.persistence.diffbase_storage = _NoDiffs()
+    chosen.persistence.progress_storage = _NoProgress()
+    chosen.watching.server_timeout = 300
+    chosen.watching.client_timeout = 330
+    chosen.watching.connect_timeout = 10
+    chosen.watching.inactivity_timeout = watch_idle
+    chosen.watching.chunk_size = 100
+    chosen.networking.request_timeout = request_timeout
+    chosen.networking.connect_timeout = min(5.0, request_timeout)
+    chosen.networking.error_backoffs = Backoffs()
+    chosen.queueing.idle_timeout = 1.0
+    return chosen

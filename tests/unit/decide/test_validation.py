@@ -1,0 +1,89 @@
+"""A body becomes a typed spec, or one Problem that names every field that is wrong, and the fix."""
+
+from typing import Any
+
+import pytest
+
+from slipway.decide import validation
+from slipway.api import ModelDeploymentSpec, Reason
+from slipway.domain.objects import Key, Problem
+from tests.kit.builders import DEFAULTS, Model
+
+KEY = Key("team-a", "digits")
+
+
+def problem(**fields: Any) -> Problem:
+    found = wanted.read(KEY, Model().spec(**fields).body())
+    if isinstance(found, ModelDeploymentSpec):
+        checked = wanted.check(found, DEFAULTS)
+        assert checked is not None
+        return checked
+    return found
+
+
+def test_a_good_spec_is_typed() -> None:
+    found = wanted.read(KEY, Model().spec(replicas=2, resources={"requests": {"cpu": 1}}).body())
+    assert isinstance(found, ModelDeploymentSpec)
+    assert (found.replicas, found.resources.requests) == (2, {"cpu": "1"})
+    assert wanted.check(found, DEFAULTS) is None
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("ftp://x/y", "unknown scheme"),
+        ("/models/x", "unknown scheme"),
+        ("https://user:secret@host/x", "must not carry credentials"),
+        ("pvc://claim/../x", "must not contain '..'"),
+        ("pvc://claim/%2e%2e/x", "must not contain '..'"),
+        ("https://host/a b", "white space"),
+        ("pvc://claim/a%0ab", "control characters"),
+        ("pvc://", "incomplete"),
+        ("https://", "incomplete"),
+    ],
+)
+def test_addresses(uri: str, said: str) -> None:
+    found = problem(model={"uri": uri})
+    assert found.reason is Reason.INVALID_SPEC
+    assert found.message.startswith("spec.model.uri")
+    assert said in found.message
+    assert "secret" not in found.message
+
+
+def test_every_fault_is_named_at_once() -> None:
+    found = problem(replicas="2", modle={}, rollout={"strategy": "Fast"})
+    for field in ("spec.replicas", "spec.modle", "spec.rollout.strategy"):
+        assert f"{field}: " in found.message
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"podTemplate": {"labels": {"a b": "c"}}}, "spec.podTemplate.labels: 'a b' is not a key"),
+        ({"podTemplate": {"annotations": {"A.b/": "c"}}}, "spec.podTemplate.annotations: 'A.b/' is not a key"),
+        ({"podTemplate": {"nodeSelector": {"k" * 64: "c"}}}, "spec.podTemplate.nodeSelector"),
+        ({"podTemplate": {"labels": {"app.kubernetes.io/name": "x"}}}, "is set by Slipway or Kubernetes"),
+        ({"resources": {"requests": {"pods": 1}}}, "spec.resources.requests.pods: not a resource of the server"),
+        ({"resources": {"limits": {"nvidia.com/gpu": 1}}}, "ask for it with spec.gpu"),
+        ({"resources": {"requests": {"cpu": "much"}}}, "spec.resources.requests.cpu"),
+        ({"autoscaling": {"maxReplicas": 2}}, "spec.autoscaling needs spec.resources.requests.cpu"),
+    ],
+)
+def test_other_fields(fields: dict[str, Any], said: str) -> None:
+    found = problem(**fields)
+    assert found.reason is Reason.INVALID_SPEC
+    assert said in found.message
+
+
+@pytest.mark.parametrize("key", ["a", "team", "example.org/Team_a.b-c", "a" * 63, "hugepages"])
+def test_good_keys(key: str) -> None:
+    found = wanted.read(KEY, Model().spec(podTemplate={"labels": {key: "v"}}).body())
+    assert isinstance(found, ModelDeploymentSpec)
+    assert wanted.check(found, DEFAULTS) is None
+
+
+def test_flags_and_resources_are_told_together() -> None:
+    found = problem(runtime={"args": {"no_such": "1"}}, resources={"limits": {"gpus": 1}})
+    assert found.reason is Reason.INVALID_SPEC
+    assert "spec.runtime.args.no_such" in found.message
+    assert "spec.resources.limits.gpus" in found.message
