@@ -1,9 +1,11 @@
 """Golden manifests: what a ModelDeployment becomes. `pytest tests/golden --update-golden` writes them anew.
 
-Each case is a folder: input.yaml is the resource, expected.yaml what is applied at its creation, in order.
+Each case is a folder: input.yaml is the resource. `minimal/expected.yaml` has what is applied at its creation, in order;
+the `expected.diff` of every other case is what differs from that.
 """
 
 import copy
+import difflib
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,9 @@ from slipway.domain.objects import Apply
 from tests.kit.builders import World, actions, shuffled
 
 HERE = Path(__file__).parent
+BASE = "minimal"
 CASES = sorted(path.parent.name for path in HERE.glob("*/input.yaml"))
+TEMPLATE = "the pod template of the Deployment below"
 
 
 class Plain(yaml.SafeDumper):
@@ -37,10 +41,28 @@ def applied(body: dict[str, Any]) -> list[dict[str, Any]]:
     return [action.manifest for action in plan.actions if isinstance(action, Apply)]
 
 
+def rendered(case: str) -> str:
+    """Return what is applied as YAML, with the pod template once: the ControllerRevision records the Deployment's."""
+    found = copy.deepcopy(applied(read(case)))
+    template = next(manifest["spec"]["template"] for manifest in found if manifest["kind"] == "Deployment")
+    for manifest in found:
+        if manifest["kind"] == "ControllerRevision":
+            assert manifest["data"]["template"] == template
+            manifest["data"]["template"] = TEMPLATE
+    return yaml.dump_all(found, Dumper=Plain, sort_keys=False, width=120)
+
+
+def expectation(case: str) -> tuple[Path, str]:
+    """Return the file that holds the expectation of a case, and what it must contain."""
+    if case == BASE:
+        return HERE / case / "expected.yaml", rendered(case)
+    base, changed = rendered(BASE).splitlines(keepends=True), rendered(case).splitlines(keepends=True)
+    return HERE / case / "expected.diff", "".join(difflib.unified_diff(base, changed, BASE, case, n=2))
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_rendered(case: str, request: pytest.FixtureRequest) -> None:
-    text = yaml.dump_all(applied(read(case)), Dumper=Plain, sort_keys=False, width=120)
-    expected = HERE / case / "expected.yaml"
+    expected, text = expectation(case)
     if request.config.getoption("--update-golden", default=False):
         expected.write_text(text)
     assert text == expected.read_text()
@@ -68,4 +90,4 @@ def test_what_was_applied_is_in_sync(case: str) -> None:
 
 
 def test_there_are_no_strays() -> None:
-    assert {path.parent.name for path in HERE.glob("*/expected.yaml")} == set(CASES)
+    assert {path.parent.name for path in HERE.glob("*/expected.*")} == set(CASES)

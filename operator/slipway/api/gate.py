@@ -208,7 +208,7 @@ def _resolved_check(field: str, check: "Check | Gate") -> dict[str, Any]:
         "output": check.output,
         "bounds": [
             {"metric": metric, "operator": bound[:_SIGN_LENGTH], "limit": float(bound[_SIGN_LENGTH:])}
-            for metric, bound in check.metrics.items()
+            for metric, bound in sorted(check.metrics.items())
         ],
     }
 

@@ -3,9 +3,9 @@
 import json
 
 import pytest
+from slipway_tools.prober import gate as prober
 
 from slipway.api import Gate, Metric
-from slipway_tools.prober import gate as prober
 
 
 def test_the_metrics_are_the_same() -> None:

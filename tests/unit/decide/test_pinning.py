@@ -79,7 +79,7 @@ def test_a_creation_begins_with_one_pod() -> None:
     assert (plan.replicas, plan.held_at_one, world.deployment["spec"]["replicas"]) == (3, True, 1)
     world.roll_out(ready=False)
     status = world.write_status()
-    assert "more come when the first has status what it fetched" in status["conditions"][2]["message"]
+    assert "more start once the first has reported what it fetched" in status["conditions"][2]["message"]
     assert [describe(action) for action in world.plan().actions] == ["create ConfigMap digits-1"]
     for action in world.plan().actions:
         world.act(action)
@@ -103,7 +103,7 @@ def test_no_pod_is_taken_away() -> None:
     world.pods = ()
     world.numbers(readyReplicas=0, availableReplicas=0)
     plan = world.settle()
-    assert (plan.stable, plan.held_at_one, world.deployment["spec"]["replicas"]) == (None, False, 3)
+    assert (plan.current, plan.held_at_one, world.deployment["spec"]["replicas"]) == (None, False, 3)
 
 
 def test_a_deployment_that_is_made_again_has_all_its_pods_at_once() -> None:

@@ -5,10 +5,10 @@ import json
 
 import pytest
 
-from slipway.domain import names
 from slipway.api import PodState, Reason
-from slipway.domain.objects import Ref
 from slipway.decide.planner import CONFLICT_SECONDS
+from slipway.domain import names
+from slipway.domain.objects import Ref
 from slipway.domain.servers import Defaults
 from tests.kit.builders import DIGEST, NOW, Model, World, a_pod, actions, describe, in_trouble, served
 
@@ -61,16 +61,6 @@ def test_an_autoscaler_that_starts_with_several_pods_of_a_known_digest() -> None
     assert world.deployment["spec"]["replicas"] == 3
 
 
-def test_nothing_to_do_for_what_is_gone_or_going() -> None:
-    world = served(Model())
-    world.children.clear()
-    world.body["metadata"]["deletionTimestamp"] = "2026-11-22T08:00:00Z"
-    assert world.plan().actions == ()
-    gone = World(Model())
-    gone.body["metadata"] = None
-    assert gone.plan().actions == ()
-
-
 @pytest.mark.parametrize(
     "kind", ["ControllerRevision", "Service", "Deployment", "PodDisruptionBudget", "HorizontalPodAutoscaler"]
 )
@@ -121,7 +111,7 @@ def test_a_change_of_the_model_is_a_new_revision() -> None:
     ],
 )
 def test_what_makes_a_revision(fields: dict[str, object]) -> None:
-    assert served(Model()).change(**fields).settle().revision == 2
+    assert served(Model()).change(**fields).settle().update == 2
 
 
 @pytest.mark.parametrize(
@@ -155,7 +145,7 @@ def test_going_back_to_an_old_spec_is_a_new_revision() -> None:
     world = served(Model())
     old = world.body["spec"]["model"]
     world.change(model={"uri": "pvc://models/better"}).serve()
-    assert world.change(model=old).settle().revision == 3
+    assert world.change(model=old).settle().update == 3
 
 
 def test_going_back_from_a_revision_that_was_refused_restarts_no_pod() -> None:
@@ -165,8 +155,8 @@ def test_going_back_from_a_revision_that_was_refused_restarts_no_pod() -> None:
     world.act(world.plan().actions[0])  # its record is there; the Deployment was refused
     assert actions(world.plan()) == ["apply Deployment digits"]
     back = world.change(model=old).settle()
-    assert (back.revision, actions(back)) == (1, [])
-    assert world.change(model={"uri": "pvc://models/third"}).settle().revision == 3  # no number has two meanings
+    assert (back.update, actions(back)) == (1, [])
+    assert world.change(model={"uri": "pvc://models/third"}).settle().update == 3  # no number has two meanings
 
 
 def test_a_deployment_that_was_rolled_back_by_hand_is_put_right() -> None:
@@ -175,7 +165,7 @@ def test_a_deployment_that_was_rolled_back_by_hand_is_put_right() -> None:
     world.change(model={"uri": "pvc://models/better"}).settle()
     world.deployment["spec"]["template"] = before  # kubectl rollout undo
     again = world.settle()
-    assert (again.revision, actions(again)) == (2, ["apply Deployment digits"])
+    assert (again.update, actions(again)) == (2, ["apply Deployment digits"])
 
 
 def test_another_release_of_the_operator_does_nothing() -> None:
@@ -212,13 +202,13 @@ def test_a_record_that_nobody_can_read_is_left_alone_and_its_number_not_used_aga
     broken = world.children[Ref("ControllerRevision", "digits-2")]
     broken["metadata"]["name"], broken["revision"], broken["data"] = "digits-2", 2, {"spec": None}
     assert actions(world.plan()) == []
-    assert world.change(model={"uri": "pvc://models/better"}).settle().revision == 3
+    assert world.change(model={"uri": "pvc://models/better"}).settle().update == 3
 
 
 def test_a_lost_record_whose_spec_has_changed_since() -> None:
     world = served(Model())
     del world.children[Ref("ControllerRevision", "digits-1")]
-    assert world.change(model={"uri": "pvc://models/better"}).settle().revision == 2
+    assert world.change(model={"uri": "pvc://models/better"}).settle().update == 2
 
 
 def test_a_lost_record_is_made_anew_with_the_images_that_run() -> None:
@@ -310,7 +300,7 @@ def strategy(world: World) -> dict[str, object]:
     return found
 
 
-def test_a_gpu_that_an_old_pod_holds_is_freed_first_and_only_until_the_roll_out_is_done() -> None:
+def test_a_gpu_that_an_old_pod_holds_is_freed_first_and_only_until_the_rollout_is_done() -> None:
     world = gpu_rollout(count=1)
     plan = world.settle()
     assert (actions(plan), plan.terminate_first) == (["apply Deployment digits"], True)
@@ -395,7 +385,7 @@ def test_a_deployment_that_somebody_else_holds_stops_everything() -> None:
     plan = world.plan()
     assert plan.actions == ()
     assert plan.problem is not None
-    assert "belongs to somebody else" in plan.problem.message
+    assert "belongs to another owner" in plan.problem.message
 
 
 def test_children_of_a_namesake_that_was_deleted_are_waited_for() -> None:
@@ -428,7 +418,7 @@ def test_orphans_are_taken_back_without_a_restart() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "reason", "said"),
+    ("fields", "reason", "text"),
     [
         ({"model": {"uri": "ftp://x"}}, Reason.INVALID_SPEC, "spec.model.uri has an unknown scheme"),
         ({"modle": {}}, Reason.INVALID_SPEC, "spec.modle"),
@@ -439,18 +429,18 @@ def test_orphans_are_taken_back_without_a_restart() -> None:
         ({"runtime": {"args": {"num_load_thread": "1"}}}, Reason.UNKNOWN_FLAG, "did you mean num_load_threads"),
         ({"runtime": {"args": {"port": "1"}}}, Reason.INVALID_SPEC, "spec.runtime.args.port"),
         ({"runtime": {"args": {"port": "1", "zzzz": "1"}}}, Reason.INVALID_SPEC, "spec.runtime.args.zzzz"),
-        ({"resources": {"limits": {"nvidia.com/gpu": 1}}}, Reason.INVALID_SPEC, "ask for it with spec.gpu"),
+        ({"resources": {"limits": {"nvidia.com/gpu": 1}}}, Reason.INVALID_SPEC, "request it with spec.gpu"),
         ({"resources": {"requests": {"cpus": 1}}}, Reason.INVALID_SPEC, "use cpu, ephemeral-storage, memory"),
     ],
 )
 def test_a_spec_that_cannot_be_carried_out_leaves_everything_as_it_is(
-    fields: dict[str, object], reason: Reason, said: str
+    fields: dict[str, object], reason: Reason, text: str
 ) -> None:
     world = served(Model().replicas(2))
     plan = world.change(**fields).plan()
-    assert (plan.actions, plan.served) in [((), None), ((), 1)]
+    assert (plan.actions, plan.target) in [((), None), ((), 1)]
     assert plan.problem is not None
-    assert (plan.problem.reason, said in plan.problem.message) == (reason, True), plan.problem
+    assert (plan.problem.reason, text in plan.problem.message) == (reason, True), plan.problem
 
 
 @pytest.mark.parametrize("name", ["a" * 53, "Digits", "1digits", "a.b", "a-"])
@@ -469,7 +459,7 @@ def test_the_longest_name() -> None:
     assert all(len(ref.name) <= 63 for ref in world.children)
 
 
-def test_a_roll_out_is_looked_at_again_at_its_deadline() -> None:
+def test_a_rollout_is_looked_at_again_at_its_deadline() -> None:
     world = World(Model().rollout(progressDeadline="90s"))
     world.settle()
     world.roll_out(ready=False)

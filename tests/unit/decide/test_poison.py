@@ -7,11 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from slipway.status import report, transitions
-from slipway.decide import State, make_plan
 from slipway.api import ModelDeploymentStatus, Reason
+from slipway.decide import Plan, State, make_plan
 from slipway.domain.objects import Key, Manifest, Observed
-from slipway.decide import Plan
+from slipway.status import report, transitions
 from tests.kit.builders import DEFAULTS, NOW, Model, World, actions, served
 
 KEY = Key("team-a", "digits")
@@ -102,13 +101,14 @@ FEW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthChec
 
 
 def look(body: Manifest) -> tuple[Plan, Manifest]:
-    """Decide and tell, twice, as the loop does; the status is always one that the CRD takes."""
-    plan = plan.decide(KEY, Observed(body), DEFAULTS, NOW)
-    status = status.compute(KEY, Observed(body), plan, (), NOW)
+    """Plan and report as the reconciler does; the status is always one that the CRD accepts."""
+    state = State.gather(KEY, Observed(body))
+    plan = make_plan(state, DEFAULTS, NOW)
+    status = report.compute(state, plan, (), NOW)
     ModelDeploymentStatus.model_validate(status)
     assert len(json.dumps(status)) < 50_000
-    assert status.urgent(status, status) is False
-    status.events({}, status)
+    assert transitions.urgent(status, status) is False
+    transitions.events({}, status)
     return plan, status
 
 
@@ -152,8 +152,9 @@ def test_no_old_status_is_too_odd(old: Any) -> None:
 @given(JSON)
 def test_no_metadata_is_too_odd(metadata: Any) -> None:
     body = Model().body() | {"metadata": metadata}
-    plan = plan.decide(KEY, Observed(body), DEFAULTS, NOW)
-    ModelDeploymentStatus.model_validate(status.compute(KEY, Observed(body), plan, (), NOW))
+    state = State.gather(KEY, Observed(body))
+    plan = make_plan(state, DEFAULTS, NOW)
+    ModelDeploymentStatus.model_validate(report.compute(state, plan, (), NOW))
 
 
 @FEW

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from slipway.domain import names
-from slipway.status import report, transitions
 from slipway.api import PodState, Reason
+from slipway.domain import names
 from slipway.domain.objects import Manifest, Pod, Ref
+from slipway.status import transitions
 from tests.kit.builders import DIGEST, Model, World, a_pod, actions, condition, in_trouble, served
 
 BETTER = {"uri": "pvc://models/better"}
@@ -63,13 +63,13 @@ def test_first_the_verdict_is_written_then_the_deployment_turned_back() -> None:
     assert history(status) == {2: "Failed", 1: "Ready"}
     assert status["history"][0]["reason"] == "GateFailed"
     assert GATE_WORDS in status["history"][0]["message"]
-    assert status.urgent(before, status)
-    assert status.calls_for_action(before, status), "the key is looked at again at once"
+    assert transitions.urgent(before, status)
+    assert transitions.changes_decision(before, status), "the key is looked at again at once"
     assert condition(status, "RolledBack")[:2] == ("False", "NotRolledBack")
     template = world.children[Ref("ControllerRevision", "digits-1")]["data"]["template"]
     plan = world.settle()
     assert actions(plan) == ["apply Deployment digits"]
-    assert (plan.update, plan.served, plan.stable) == (2, 1, 1)
+    assert (plan.update, plan.target, plan.current) == (2, 1, 1)
     assert plan.actions[0].manifest["spec"]["template"] == template  # type: ignore[union-attr]
 
 
@@ -81,15 +81,15 @@ def test_what_became_stable_is_noted_before_the_deployment_leaves_it() -> None:
     world.roll_out()
     world.change(model=WORSE)
     plan = world.plan()
-    assert (plan.update, plan.stable) == (3, 2)
+    assert (plan.update, plan.current) == (3, 2)
     assert actions(plan) == ["create ControllerRevision digits-3"]
     before = world.body["status"]
     assert before["currentRevision"] == 1
     world.settle()
     status = world.write_status()
     assert status["currentRevision"] == 2
-    assert status.urgent(before, status)
-    assert status.calls_for_action(before, status), "the key is looked at again at once"
+    assert transitions.urgent(before, status)
+    assert transitions.changes_decision(before, status), "the key is looked at again at once"
     assert actions(world.plan()) == ["apply Deployment digits"]
 
 
@@ -101,7 +101,7 @@ def test_the_words_of_a_rollback() -> None:
     assert condition(going, "Progressing")[:2] == ("True", "RollingBack")
     world.roll_out()
     status = world.write_status()
-    assert (status["revision"], status["targetRevision"], status["currentRevision"]) == (2, 1, 1)
+    assert (status["updateRevision"], status["targetRevision"], status["currentRevision"]) == (2, 1, 1)
     words = (
         f"Revision 2 failed: Pod bad: {GATE_WORDS} (serve a model that passes, or correct spec.rollout.gate). Revision 1 serves on 3 pods. Change the spec, or try again with: "
         "kubectl annotate mdep digits -n team-a serving.slipway.dev/retry=2 --overwrite"
@@ -114,8 +114,8 @@ def test_the_words_of_a_rollback() -> None:
     assert GATE_WORDS in back[2]
     assert "Revision 1 is served instead" in back[2]
     assert (status["digest"], status["modelVersion"]) == (DIGEST, 3)
-    assert [(event.type, event.reason) for event in status.events(failed, going)] == [("Warning", "RolledBack")]
-    assert status.events(going, status) == ()
+    assert [(event.type, event.reason) for event in transitions.events(failed, going)] == [("Warning", "RolledBack")]
+    assert transitions.events(going, status) == ()
 
 
 def test_a_rolled_back_state_is_quiet() -> None:
@@ -129,7 +129,7 @@ def test_a_rolled_back_state_is_quiet() -> None:
 def test_a_change_of_the_spec_is_a_new_attempt() -> None:
     world = rolled_back()
     plan = world.change(model=BETTER).settle()
-    assert (plan.update, plan.served) == (3, 3)
+    assert (plan.update, plan.target) == (3, 3)
     world.roll_out()
     status = world.write_status()
     assert history(status) == {3: "Ready", 2: "Failed", 1: "Ready"}
@@ -140,7 +140,7 @@ def test_a_change_of_the_spec_is_a_new_attempt() -> None:
 def test_what_is_no_part_of_the_revision_is_no_new_attempt() -> None:
     world = rolled_back()
     plan = world.change(replicas=5).settle()
-    assert (plan.update, plan.served, deployed(world)) == (2, 1, 1)
+    assert (plan.update, plan.target, deployed(world)) == (2, 1, 1)
     assert world.deployment["spec"]["replicas"] == 5
 
 
@@ -151,9 +151,9 @@ def test_going_back_to_the_stable_spec_restarts_no_pod() -> None:
     assert (plan.update, actions(plan)) == (1, [])
     after = world.write_status()
     assert condition(after, "Ready")[0] == "True"
-    assert [event.type for event in status.events(status, after)] == ["Normal"]
+    assert [event.type for event in transitions.events(status, after)] == ["Normal"]
     again = world.change(model=WORSE).settle()
-    assert (again.revision, again.served) == (3, 3), "asked for anew it is another attempt, resolved anew"
+    assert (again.update, again.target) == (3, 3), "asked for anew it is another attempt, resolved anew"
 
 
 def test_the_first_revision_has_nothing_to_go_back_to() -> None:
@@ -163,7 +163,7 @@ def test_the_first_revision_has_nothing_to_go_back_to() -> None:
     rolling(world, in_trouble(Reason.LOAD_FAILED, "no such op", name="bad"))
     status = world.write_status()
     assert history(status) == {1: "Failed"}
-    assert "No earlier revision can serve instead" in condition(status, "Ready")[2]
+    assert "There is no earlier revision to roll back to" in condition(status, "Ready")[2]
     assert condition(status, "Ready")[1] == "LoadFailed"
     assert world.plan().actions == ()
     world.roll_out()
@@ -195,7 +195,7 @@ def test_a_time_at_the_end_of_all_times_disturbs_nothing(odd: str) -> None:
     world.write_status()
     world.deployment["status"]["conditions"][1] |= {"status": "False", "reason": "ProgressDeadlineExceeded"}
     world.deployment["status"]["conditions"][1]["lastUpdateTime"] = odd
-    world.body["status"]["history"][0]["time"] = odd
+    world.body["status"]["history"][0]["lastTransitionTime"] = odd
     world.plan()
     assert history(world.write_status())[2] == ("Failed" if odd.startswith("0") else "Progressing")
 
@@ -246,7 +246,7 @@ def test_paused_nothing_moves_until_the_spec_changes() -> None:
     rolling(world, *world.pods)
     status = world.write_status()
     assert condition(status, "Ready")[:2] == ("False", "GateFailed")
-    assert "paused (spec.rollout.onFailure); 3 pods of revision 1 answer" in condition(status, "Ready")[2]
+    assert "paused (spec.rollout.onFailure); 3 pods of revision 1 are ready" in condition(status, "Ready")[2]
     assert condition(status, "Progressing")[:2] == ("False", "Paused")
     assert condition(status, "RolledBack")[0] == "False"
     assert world.later(10**5).write_status() == status
@@ -279,13 +279,13 @@ def annotate(world: World, token: str) -> World:
 def test_a_failed_spec_is_tried_once_more_for_each_token() -> None:
     world = rolled_back()
     plan = annotate(world, "2").settle()
-    assert (plan.update, plan.served) == (3, 3)
+    assert (plan.update, plan.target) == (3, 3)
     assert world.children[Ref("ControllerRevision", "digits-3")]["data"]["retry"] == "2"
     rolling(world, *world.pods, in_trouble(Reason.GATE_FAILED, "again", name="bad", revision=3)).write_status()
     world.settle()
     assert deployed(world) == 1
     assert world.plan().actions == (), "the token has been used"
-    assert annotate(world, "another").settle().revision == 4
+    assert annotate(world, "another").settle().update == 4
 
 
 def test_a_token_does_nothing_while_nothing_has_failed() -> None:
@@ -297,17 +297,17 @@ def test_a_token_that_was_set_while_all_was_well_tries_no_later_failure_again() 
     world.change(model=BETTER).settle()
     rolling(world, *world.pods, in_trouble(Reason.GATE_FAILED, "wrong", name="bad", revision=2)).write_status()
     plan = world.settle()
-    assert (plan.update, plan.served) == (2, 1)
+    assert (plan.update, plan.target) == (2, 1)
 
 
 def test_a_token_that_was_set_on_the_way_counts_once_when_it_fails() -> None:
     world = annotate(failing(Model()), "x")
-    assert world.plan().revision == 2, "nothing has failed yet"
+    assert world.plan().update == 2, "nothing has failed yet"
     world.write_status()
-    assert world.settle().revision == 3
+    assert world.settle().update == 3
     rolling(world, *world.pods, in_trouble(Reason.GATE_FAILED, "again", name="bad", revision=3)).write_status()
     plan = world.settle()
-    assert (plan.update, plan.served) == (3, 1)
+    assert (plan.update, plan.target) == (3, 1)
 
 
 def test_the_token_that_is_proposed_has_not_been_used() -> None:
@@ -319,7 +319,7 @@ def test_the_token_that_is_proposed_has_not_been_used() -> None:
     world.settle()
     _, _, message = condition(world.write_status(), "Ready")
     token = message.split(f"{names.RETRY_ANNOTATION}=")[1].split(" ")[0]
-    assert annotate(world, token).settle().revision == 3
+    assert annotate(world, token).settle().update == 3
 
 
 def test_an_old_token_tries_no_new_failure_again() -> None:
@@ -329,7 +329,7 @@ def test_an_old_token_tries_no_new_failure_again() -> None:
     world.change(model=BETTER).settle()
     rolling(world, *world.pods, in_trouble(Reason.GATE_FAILED, "again", name="bad", revision=4)).write_status()
     plan = world.settle()
-    assert (plan.update, plan.served) == (4, 3)
+    assert (plan.update, plan.target) == (4, 3)
 
 
 # pinnedRevision
@@ -346,11 +346,11 @@ def test_a_pinned_revision_is_served_as_it_was() -> None:
     )
     world.roll_out()
     status = world.write_status()
-    assert (status["revision"], status["currentRevision"]) == (1, 1)
+    assert (status["updateRevision"], status["currentRevision"]) == (1, 1)
     world.change(model=WORSE)
     assert world.plan().actions == (), "whatever the rest of the spec says"
     world.change(model=BETTER, pinnedRevision=None)
-    assert world.settle().revision == 2, "and back to what was served"
+    assert world.settle().update == 2, "and back to what was served"
 
 
 def test_a_pinned_revision_that_is_gone_leaves_what_is_served() -> None:
@@ -362,7 +362,7 @@ def test_a_pinned_revision_that_is_gone_leaves_what_is_served() -> None:
     assert condition(after, "Ready")[:2] == ("False", "RevisionNotFound")
     assert "choose one of 1" in condition(after, "Ready")[2]
     assert condition(after, "Available")[:2] == ("True", "Available")
-    for field in ("revision", "currentRevision", "targetRevision", "history", "pods"):
+    for field in ("updateRevision", "currentRevision", "targetRevision", "history", "pods"):
         assert after[field] == status[field]
     world.change(replicas=3).settle()
     assert world.deployment["spec"]["replicas"] == 3, "the rest of the spec is carried out"
@@ -378,7 +378,7 @@ def test_a_pinned_revision_that_never_was() -> None:
     plan = World(Model().spec(pinnedRevision=1)).plan()
     assert plan.actions == ()
     assert plan.problem is not None
-    assert plan.problem.message == "spec.pinnedRevision: there is no record of revision 1: remove the field"
+    assert plan.problem.message == "spec.pinnedRevision: there is no revision 1: remove the field"
 
 
 def test_a_pinned_revision_that_fails_is_rolled_back_too() -> None:
@@ -389,7 +389,7 @@ def test_a_pinned_revision_that_fails_is_rolled_back_too() -> None:
     world.settle()
     world.roll_out()
     status = world.write_status()
-    assert (deployed(world), status["revision"], status["targetRevision"]) == (2, 1, 2)
+    assert (deployed(world), status["updateRevision"], status["targetRevision"]) == (2, 1, 2)
     assert condition(status, "Ready")[2].endswith("Set spec.pinnedRevision to another revision, or remove it")
 
 
@@ -410,7 +410,7 @@ def test_a_newer_spec_supersedes_one_that_is_on_its_way_or_has_failed() -> None:
     world = failing()
     world.change(model=BETTER)
     plan = world.settle()
-    assert (plan.update, plan.served) == (3, 3)
+    assert (plan.update, plan.target) == (3, 3)
     status = rolling(world, *world.pods).write_status()
     assert history(status) == {3: "Progressing", 2: "Superseded", 1: "Ready"}
 
@@ -429,13 +429,13 @@ def test_the_stable_and_the_pinned_record_are_never_pruned() -> None:
     world = served(Model().rollout(revisionHistoryLimit=1))
     for number in range(2, 6):
         world.change(model={"uri": f"pvc://models/{number}"}).settle()
-        bad = in_trouble(Reason.GATE_FAILED, name="bad", revision=world.plan().revision or 0)
+        bad = in_trouble(Reason.GATE_FAILED, name="bad", revision=world.plan().update or 0)
         rolling(world, a_pod("old", 1), bad).write_status()
         world.settle()
         world.roll_out()
         world.write_status()
     records = {ref.name for ref in world.children if ref.kind == "ControllerRevision"}
-    assert records == {"digits-1", f"digits-{world.body['status']['revision']}"}
+    assert records == {"digits-1", f"digits-{world.body['status']['updateRevision']}"}
 
 
 def test_a_stable_revision_whose_record_was_deleted_goes_on() -> None:
@@ -449,14 +449,14 @@ def test_a_stable_revision_whose_record_was_deleted_goes_on() -> None:
 def test_a_number_is_not_used_again_although_its_record_was_deleted() -> None:
     world = rolled_back()
     del world.children[Ref("ControllerRevision", "digits-2")]
-    assert world.settle().revision == 3
+    assert world.settle().update == 3
 
 
 def test_a_lost_status_costs_one_more_try() -> None:
     world = rolled_back()
     del world.body["status"]
     plan = world.settle()
-    assert (plan.update, plan.served, plan.stable) == (2, 2, 1)
+    assert (plan.update, plan.target, plan.current) == (2, 2, 1)
     world.write_status(plan)
     world.settle()
     rolling(world, *world.pods, in_trouble(Reason.GATE_FAILED, name="bad", revision=2)).write_status()
@@ -468,7 +468,7 @@ def test_a_status_of_a_release_that_named_no_stable_revision() -> None:
     world = failing()
     status = world.write_status()
     del status["currentRevision"], status["targetRevision"]
-    assert world.plan().stable == 1
+    assert world.plan().current == 1
     world.settle()
     assert deployed(world) == 1
 
@@ -487,7 +487,7 @@ def test_a_revision_without_pods_has_not_served() -> None:
     world = served(Model())
     world.change(model=WORSE, replicas=0).serve()
     status = world.body["status"]
-    assert (status["revision"], status["currentRevision"]) == (2, 1)
+    assert (status["updateRevision"], status["currentRevision"]) == (2, 1)
     world.change(replicas=1).settle()
     rolling(world, in_trouble(Reason.GATE_FAILED, name="bad", revision=2)).write_status()
     world.settle()
@@ -516,7 +516,7 @@ def test_what_is_gone_back_to_fails_too() -> None:
     ready = condition(status, "Ready")
     assert ready[1] == "GateFailed"
     assert GATE_WORDS in ready[2]
-    assert "Revision 1 is to serve instead: Pod old: SourceChanged" in ready[2]
+    assert "Rolling back to revision 1: Pod old: SourceChanged" in ready[2]
 
 
 def test_the_stable_record_stays_although_no_pod_of_it_is_left() -> None:

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from slipway.decide import validation
 from slipway.api import ModelDeploymentSpec, Reason
+from slipway.decide import validation
 from slipway.domain.objects import Key, Problem
 from tests.kit.builders import DEFAULTS, Model
 
@@ -13,23 +13,23 @@ KEY = Key("team-a", "digits")
 
 
 def problem(**fields: Any) -> Problem:
-    found = wanted.read(KEY, Model().spec(**fields).body())
+    found = validation.read(KEY, Model().spec(**fields).body()["spec"])
     if isinstance(found, ModelDeploymentSpec):
-        checked = wanted.check(found, DEFAULTS)
+        checked = validation.check(found, DEFAULTS)
         assert checked is not None
         return checked
     return found
 
 
 def test_a_good_spec_is_typed() -> None:
-    found = wanted.read(KEY, Model().spec(replicas=2, resources={"requests": {"cpu": 1}}).body())
+    found = validation.read(KEY, Model().spec(replicas=2, resources={"requests": {"cpu": 1}}).body()["spec"])
     assert isinstance(found, ModelDeploymentSpec)
     assert (found.replicas, found.resources.requests) == (2, {"cpu": "1"})
-    assert wanted.check(found, DEFAULTS) is None
+    assert validation.check(found, DEFAULTS) is None
 
 
 @pytest.mark.parametrize(
-    ("uri", "said"),
+    ("uri", "text"),
     [
         ("ftp://x/y", "unknown scheme"),
         ("/models/x", "unknown scheme"),
@@ -42,11 +42,11 @@ def test_a_good_spec_is_typed() -> None:
         ("https://", "incomplete"),
     ],
 )
-def test_addresses(uri: str, said: str) -> None:
+def test_addresses(uri: str, text: str) -> None:
     found = problem(model={"uri": uri})
     assert found.reason is Reason.INVALID_SPEC
     assert found.message.startswith("spec.model.uri")
-    assert said in found.message
+    assert text in found.message
     assert "secret" not in found.message
 
 
@@ -57,32 +57,35 @@ def test_every_fault_is_named_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "text"),
     [
-        ({"podTemplate": {"labels": {"a b": "c"}}}, "spec.podTemplate.labels: 'a b' is not a key"),
-        ({"podTemplate": {"annotations": {"A.b/": "c"}}}, "spec.podTemplate.annotations: 'A.b/' is not a key"),
+        ({"podTemplate": {"labels": {"a b": "c"}}}, "spec.podTemplate.labels: 'a b' is not a valid key"),
+        ({"podTemplate": {"annotations": {"A.b/": "c"}}}, "spec.podTemplate.annotations: 'A.b/' is not a valid key"),
         ({"podTemplate": {"nodeSelector": {"k" * 64: "c"}}}, "spec.podTemplate.nodeSelector"),
-        ({"podTemplate": {"labels": {"app.kubernetes.io/name": "x"}}}, "is set by Slipway or Kubernetes"),
-        ({"resources": {"requests": {"pods": 1}}}, "spec.resources.requests.pods: not a resource of the server"),
-        ({"resources": {"limits": {"nvidia.com/gpu": 1}}}, "ask for it with spec.gpu"),
+        ({"podTemplate": {"labels": {"app.kubernetes.io/name": "x"}}}, "are set by Slipway and Kubernetes"),
+        (
+            {"resources": {"requests": {"pods": 1}}},
+            "spec.resources.requests.pods: not a resource of the server container",
+        ),
+        ({"resources": {"limits": {"nvidia.com/gpu": 1}}}, "request it with spec.gpu"),
         ({"resources": {"requests": {"cpu": "much"}}}, "spec.resources.requests.cpu"),
         ({"autoscaling": {"maxReplicas": 2}}, "spec.autoscaling needs spec.resources.requests.cpu"),
     ],
 )
-def test_other_fields(fields: dict[str, Any], said: str) -> None:
+def test_other_fields(fields: dict[str, Any], text: str) -> None:
     found = problem(**fields)
     assert found.reason is Reason.INVALID_SPEC
-    assert said in found.message
+    assert text in found.message
 
 
 @pytest.mark.parametrize("key", ["a", "team", "example.org/Team_a.b-c", "a" * 63, "hugepages"])
 def test_good_keys(key: str) -> None:
-    found = wanted.read(KEY, Model().spec(podTemplate={"labels": {key: "v"}}).body())
+    found = validation.read(KEY, Model().spec(podTemplate={"labels": {key: "v"}}).body()["spec"])
     assert isinstance(found, ModelDeploymentSpec)
-    assert wanted.check(found, DEFAULTS) is None
+    assert validation.check(found, DEFAULTS) is None
 
 
-def test_flags_and_resources_are_told_together() -> None:
+def test_flags_and_resources_are_reported_together() -> None:
     found = problem(runtime={"args": {"no_such": "1"}}, resources={"limits": {"gpus": 1}})
     assert found.reason is Reason.INVALID_SPEC
     assert "spec.runtime.args.no_such" in found.message

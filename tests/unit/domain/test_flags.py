@@ -2,21 +2,23 @@
 
 import pytest
 
-from slipway.domain import flags, servers
 from slipway.api import Gpu, Reason, Runtime
+from slipway.domain import flags, servers
 from slipway.domain.flags import FLAGS
 from tests.kit.builders import DEFAULTS
 
 
 def problems(runtime: Runtime) -> list[tuple[Reason, str]]:
-    return [(problem.reason, problem.message) for problem in runtimes.check(runtime, DEFAULTS)]
+    return [
+        (problem.reason, problem.message) for problem in flags.check(runtime, servers.version_of(runtime, DEFAULTS))
+    ]
 
 
 def test_the_table_has_every_flag_of_the_server_once() -> None:
     assert len(FLAGS) == 48
 
 
-def test_good_flags_are_taken() -> None:
+def test_good_flags_are_accepted() -> None:
     args = {
         "num_load_threads": "4",
         "load_retry_interval_micros": "-1",
@@ -30,13 +32,13 @@ def test_good_flags_are_taken() -> None:
 
 
 @pytest.mark.parametrize(
-    ("flag", "value", "said"),
+    ("flag", "value", "text"),
     [
         ("port", "9000", "Slipway sets it, so that Services and probes find the server"),
         ("rest_api_port", "0", "Slipway sets it"),
         ("model_name", "x", "from metadata.name and spec.model"),
         ("model_base_path", "/x", "from metadata.name and spec.model"),
-        ("model_config_file", "/x", "make another ModelDeployment"),
+        ("model_config_file", "/x", "create another ModelDeployment"),
         ("monitoring_config_file", "/x", "metrics"),
         ("enable_batching", "true", "use spec.runtime.batching instead"),
         ("batching_parameters_file", "/x", "use spec.runtime.batching instead"),
@@ -45,18 +47,18 @@ def test_good_flags_are_taken() -> None:
         ("file_system_poll_wait_seconds", "1", "change spec.model instead"),
         ("enable_grpc_healthcheck_service", "false", "the probes need it"),
         ("ssl_config_file", "/x", "plain gRPC"),
-        ("version", "true", "ends the server"),
+        ("version", "true", "prints the version and exits"),
     ],
 )
-def test_flags_that_other_fields_set_are_refused(flag: str, value: str, said: str) -> None:
+def test_flags_that_other_fields_set_are_refused(flag: str, value: str, text: str) -> None:
     [(reason, message)] = problems(Runtime(args={flag: value}))
     assert reason is Reason.INVALID_SPEC
     assert message.startswith(f"spec.runtime.args.{flag}: ")
-    assert said in message
+    assert text in message
 
 
 @pytest.mark.parametrize(
-    ("flag", "value", "said"),
+    ("flag", "value", "text"),
     [
         ("num_load_threads", "four", "'four' is not a whole number from -2147483648 to 2147483647"),
         ("num_load_threads", "2147483648", "is not a whole number"),
@@ -73,13 +75,13 @@ def test_flags_that_other_fields_set_are_refused(flag: str, value: str, said: st
         ("grpc_channel_arguments", "grpc.max_connection_age_ms=1", "is set by Slipway"),
     ],
 )
-def test_values_of_the_wrong_kind_are_refused(flag: str, value: str, said: str) -> None:
+def test_values_of_the_wrong_kind_are_refused(flag: str, value: str, text: str) -> None:
     [(reason, message)] = problems(Runtime(args={flag: value}))
     assert reason is Reason.INVALID_SPEC
-    assert said in message
+    assert text in message
 
 
-def test_a_misspelt_flag_is_told_its_neighbours() -> None:
+def test_a_misspelt_flag_is_reported_with_its_neighbours() -> None:
     [(reason, message)] = problems(Runtime(args={"num_load_thread": "4"}))
     assert reason is Reason.UNKNOWN_FLAG
     assert message.startswith(
@@ -114,23 +116,25 @@ def test_flags_by_version(version: str, flag: str, known: bool) -> None:  # noqa
     found = problems(Runtime(version=version, args={flag: "true"}))
     assert found == [] if known else found[0][0] is Reason.UNKNOWN_FLAG
     if not known:
-        assert f"version {version} of the server does not know it" in found[0][1]
+        assert f"version {version} of the server does not have it" in found[0][1]
 
 
 def test_an_image_of_ones_own_is_held_against_the_newest_table() -> None:
     runtime = Runtime(image="registry/own:1.0", args={"enable_serialization_as_tensor_content": "true"})
     assert problems(runtime) == []
-    assert runtimes.knows("enable_grpc_healthcheck_service", runtimes.version_of(runtime, DEFAULTS))
+    assert flags.supports(servers.version_of(runtime, DEFAULTS), "enable_grpc_healthcheck_service")
 
 
 def test_warm_up_needs_a_server_that_has_it() -> None:
     runtime = Runtime.model_validate({"version": "2.7.0", "warmup": {}})
     [(reason, message)] = problems(runtime)
     assert reason is Reason.INVALID_SPEC
-    assert message.startswith("spec.runtime.warmup: version 2.7.0 of the server does not know it, 2.8 is the first")
+    assert message.startswith(
+        "spec.runtime.warmup: version 2.7.0 of the server does not have it, 2.8 is the first that does"
+    )
 
 
-def test_every_fault_is_told_in_the_order_of_names() -> None:
+def test_every_fault_is_reported_in_the_order_of_names() -> None:
     found = problems(Runtime(args={"zzzzqqq": "1", "port": "1", "enable_profiler": "x"}))
     assert [message.split(":")[0].rpartition(".")[2] for _, message in found] == ["enable_profiler", "port", "zzzzqqq"]
 
@@ -148,7 +152,7 @@ def test_every_fault_is_told_in_the_order_of_names() -> None:
     ],
 )
 def test_images(runtime: Runtime, gpu: Gpu | None, image: str) -> None:
-    assert runtimes.server_image(runtime, gpu, DEFAULTS) == image
+    assert servers.server_image(runtime, gpu, DEFAULTS) == image
 
 
 @pytest.mark.parametrize(
@@ -160,4 +164,4 @@ def test_images(runtime: Runtime, gpu: Gpu | None, image: str) -> None:
     ],
 )
 def test_resources_of_gpus(gpu: Gpu, resource: str) -> None:
-    assert runtimes.gpu_resource(gpu) == resource
+    assert servers.gpu_resource(gpu) == resource

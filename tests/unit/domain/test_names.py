@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 
 from slipway.domain import names
+from slipway.domain.names import Owner
+from slipway.domain.objects import Key
 
 LABELS = {"app.kubernetes.io/managed-by": "slipway", "serving.slipway.dev/name": "digits"}
 
@@ -20,7 +22,7 @@ def owner(
 
 
 @pytest.mark.parametrize(
-    ("body", "holder"),
+    ("body", "foreign"),
     [
         (child(LABELS, owner()), None),
         (child({}, owner()), None),  # our reference counts, whatever became of the labels
@@ -29,13 +31,13 @@ def owner(
         (child(LABELS, owner(uid="before")), "a deleted ModelDeployment of the same name"),
         (child(LABELS, owner(name="other", uid="v")), "ModelDeployment other"),
         (child(LABELS, owner("App", "theirs", "v")), "App theirs"),
-        (child(None), "somebody else"),
-        (child(LABELS | {"serving.slipway.dev/name": "other"}), "somebody else"),
-        ({}, "somebody else"),
+        (child(None), "another owner"),
+        (child(LABELS | {"serving.slipway.dev/name": "other"}), "another owner"),
+        ({}, "another owner"),
     ],
 )
-def test_who_holds_a_child(body: dict[str, Any], holder: str | None) -> None:
-    assert names.holder(body, "digits", "u") == holder
+def test_the_owner_of_a_child(body: dict[str, Any], foreign: str | None) -> None:
+    assert Owner(Key("team-a", "digits"), "u").foreign(body) == foreign
 
 
 @pytest.mark.parametrize(

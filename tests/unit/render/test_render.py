@@ -12,7 +12,7 @@ from slipway.domain.objects import Apply, Manifest
 from slipway.render import termination
 from tests.kit.builders import Model, World
 
-GOLDEN = Path(__file__).parent.parent / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 CASES = sorted(path.parent.name for path in GOLDEN.glob("*/input.yaml"))
 
 
@@ -86,25 +86,27 @@ def test_selectors_are_one_label_that_never_changes(case: str) -> None:
         assert budget["spec"]["selector"] == {"matchLabels": selector}
 
 
-def test_the_drain_outlasts_whoever_may_still_send() -> None:
+def test_the_sleep_outlasts_every_client_that_may_still_send() -> None:
     age = 1.1 * termination.AGE_SECONDS
     through_service = termination.PROPAGATION_SECONDS + age
     # An answer of the DNS that was old already, and the pause before the next question.
     by_itself = termination.PROPAGATION_SECONDS + termination.DNS_SECONDS + termination.RESOLVER_SECONDS
     assert age <= termination.RESOLVER_SECONDS  # within that pause a connection ends, and the client asks again
     assert termination.sleep_seconds() >= max(through_service, by_itself)
-    assert termination.grace_seconds() == termination.sleep_seconds() + termination.CALL_SECONDS + termination.STOP_SECONDS
+    assert (
+        termination.grace_seconds() == termination.sleep_seconds() + termination.CALL_SECONDS + termination.STOP_SECONDS
+    )
 
 
-def test_a_longer_age_makes_the_drain_longer_and_a_shorter_one_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_longer_age_makes_the_sleep_longer_and_a_shorter_one_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     usual = termination.sleep_seconds()
-    monkeypatch.setattr(drain, "AGE_SECONDS", 10)
+    monkeypatch.setattr(termination, "AGE_SECONDS", 10)
     assert termination.sleep_seconds() == usual
-    monkeypatch.setattr(drain, "AGE_SECONDS", 100)
+    monkeypatch.setattr(termination, "AGE_SECONDS", 100)
     assert termination.sleep_seconds() == termination.PROPAGATION_SECONDS + termination.DNS_SECONDS + 110
 
 
-def test_pods_are_made_with_the_drain() -> None:
+def test_pods_are_created_with_the_sleep() -> None:
     _, server = containers(Model())
     spec = pod(Model())["spec"]
     assert server["lifecycle"] == {"preStop": {"sleep": {"seconds": termination.sleep_seconds()}}}
@@ -114,12 +116,12 @@ def test_pods_are_made_with_the_drain() -> None:
     assert int(sent["grpc.max_connection_age_grace_ms"]) >= termination.CALL_SECONDS * 1000
     # The drop-in's own limit lies within what is left of the grace period, with time to end.
     environment = {entry["name"]: entry["value"] for entry in server["env"]}
-    allowed = float(environment["MODEL_SERVER_DRAIN_SECONDS"])
+    allowed = float(environment["MODEL_SERVER_SHUTDOWN_SECONDS"])
     assert termination.CALL_SECONDS <= allowed < termination.grace_seconds() - termination.sleep_seconds()
 
 
 @pytest.mark.parametrize(("deadline", "seconds"), [("90s", 600), ("10m", 600), ("1h30m", 5400)])
-def test_loading_may_take_as_long_as_the_roll_out(deadline: str, seconds: int) -> None:
+def test_loading_may_take_as_long_as_the_rollout(deadline: str, seconds: int) -> None:
     probe = containers(Model().rollout(progressDeadline=deadline))[1]["startupProbe"]
     assert probe["periodSeconds"] * probe["failureThreshold"] == seconds
 
@@ -133,7 +135,7 @@ def test_probes_ask_what_the_version_can_answer(version: str, how: str) -> None:
     assert ("enable_grpc_healthcheck_service" in flags(model)) == (how == "grpc")
 
 
-def test_a_server_that_hangs_is_not_drained() -> None:
+def test_a_server_that_hangs_gets_no_sleep() -> None:
     _, server = containers(Model())
     for probe in ("startupProbe", "livenessProbe"):
         assert server[probe]["terminationGracePeriodSeconds"] == termination.STOP_SECONDS < termination.sleep_seconds()
@@ -180,7 +182,7 @@ def test_a_flag_appears_once() -> None:
     assert (flags(model)["max_num_load_retries"], flags(model)["enable_profiler"]) == ("3", "true")
 
 
-def test_fetch_asks_for_no_more_than_the_server() -> None:
+def test_fetch_requests_no_more_than_the_server() -> None:
     resources = {"requests": {"cpu": "2", "memory": "4Gi"}, "limits": {"memory": "4Gi"}}
     fetch, server = containers(Model().spec(resources=resources, gpu={"count": 2}))
     assert fetch["resources"] == resources

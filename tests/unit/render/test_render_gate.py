@@ -1,16 +1,19 @@
 """What a gate and a pin become in a pod, and how a Deployment rolls while they are unknown."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from slipway.domain import names, revisions
 from slipway import render
-from slipway.api import ModelDeploymentSpec
+from slipway.api import Gate, ModelDeploymentSpec
+from slipway.domain import names, revisions
+from slipway.domain.names import Owner
 from slipway.domain.objects import Manifest, Ref
-from slipway.render import Owner, Pin, Wanted, drain
+from slipway.domain.revisions import Pin, Revision
 from slipway.domain.servers import Images
+from slipway.render import RenderInput, revision_objects, termination
 from tests.kit.builders import UID, Model, World
 
 IMAGES = Images("tensorflow/serving:2.20.0", "slipway/tools:0.1.0", "IfNotPresent")
@@ -26,7 +29,7 @@ def spec(gate: Manifest | None = None, *, uri: str = "pvc://models/digits", **mo
 
 
 def template(asked: ModelDeploymentSpec, number: int = 3) -> Manifest:
-    return render.template("digits", number, asked, IMAGES, (2, 20, 0))
+    return render.pod_template("digits", number, asked, IMAGES, (2, 20, 0))
 
 
 def init(asked: ModelDeploymentSpec) -> list[Manifest]:
@@ -34,9 +37,8 @@ def init(asked: ModelDeploymentSpec) -> list[Manifest]:
     return found
 
 
-def record(asked: ModelDeploymentSpec, uid: str = "uid-of-the-record") -> revisions.Record:
-    made = revisions.make(3, asked, IMAGES, template(asked))
-    return revisions.Record(made.number, made.data, uid)
+def recorded(asked: ModelDeploymentSpec, uid: str = "uid-of-the-record") -> Revision:
+    return replace(revisions.new(3, asked, IMAGES, template(asked)), uid=uid)
 
 
 def owner() -> Owner:
@@ -44,21 +46,21 @@ def owner() -> Owner:
 
 
 def deployment(asked: ModelDeploymentSpec, **fields: Any) -> Manifest:
-    wanted = Wanted(owner(), asked, record(asked), 4, **({"draining": False, "several": True} | fields))
-    found: Manifest = next(child for child in render.desired(wanted) if child["kind"] == "Deployment")["spec"]
+    given = RenderInput(owner(), asked, recorded(asked), 4, **({"terminate_first": False, "several": True} | fields))
+    found: Manifest = next(child for child in render.children(given) if child["kind"] == "Deployment")["spec"]
     return found
 
 
 # The prober
 
 
-def test_without_a_gate_there_is_no_pilot() -> None:
+def test_without_a_gate_there_is_no_prober() -> None:
     assert [container["name"] for container in init(spec())] == ["fetch"]
     assert not any("golden" in argument for argument in init(spec())[0]["args"])
     assert {volume["name"] for volume in template(spec())["spec"]["volumes"]} == {"model", "tmp", "source"}
 
 
-def test_the_pilot_is_a_sidecar_behind_fetch() -> None:
+def test_the_prober_is_a_sidecar_behind_fetch() -> None:
     fetch, prober = init(spec(GATE))
     assert (fetch["name"], prober["name"], prober["restartPolicy"]) == ("fetch", "prober", "Always")
     assert "restartPolicy" not in fetch
@@ -67,7 +69,7 @@ def test_the_pilot_is_a_sidecar_behind_fetch() -> None:
     assert "env" not in prober  # no credentials, no pin
 
 
-def test_the_pilot_never_holds_the_server_back_nor_the_drain() -> None:
+def test_the_prober_never_holds_the_server_back_nor_termination() -> None:
     """Its startup probe would keep the server from starting, and it can only be ready when the server answers.
 
     A preStop hook of a sidecar begins with the pod's termination; the signal comes only after the server has ended.
@@ -79,7 +81,7 @@ def test_the_pilot_never_holds_the_server_back_nor_the_drain() -> None:
     assert template(spec(GATE))["spec"]["containers"] == template(spec())["spec"]["containers"]
 
 
-def test_the_pilots_probes() -> None:
+def test_the_probers_probes() -> None:
     _, prober = init(spec(GATE))
     ready, alive = prober["readinessProbe"], prober["livenessProbe"]
     assert (ready["httpGet"], alive["httpGet"]) == (
@@ -93,7 +95,7 @@ def test_the_pilots_probes() -> None:
     )  # restarted, it would ask everything again, out of service
 
 
-def test_the_gate_reaches_the_pilot_whole_and_is_not_expanded() -> None:
+def test_the_gate_reaches_the_prober_whole_and_is_not_expanded() -> None:
     gate = {
         "golden": {"configMap": "set"},
         "signature": "$(HOME)",
@@ -104,9 +106,13 @@ def test_the_gate_reaches_the_pilot_whole_and_is_not_expanded() -> None:
     _, prober = init(spec(gate))
     (sent,) = [argument for argument in prober["args"] if argument.startswith("--gate=")]
     assert "$(" not in sent.replace("$$", "")
-    status = json.loads(sent.removeprefix("--gate=").replace("$$", "$"))
-    assert {field: status[field] for field in gate} == gate
-    assert None not in status.values()
+    sent_gate = json.loads(sent.removeprefix("--gate=").replace("$$", "$"))
+    assert sent_gate == Gate.model_validate(gate).resolved()
+    assert (sent_gate["signature"], sent_gate["intervalSeconds"], sent_gate["checks"][1]["output"]) == (
+        "$(HOME)",
+        600,
+        "größe",
+    )
 
 
 def test_the_same_gate_gives_the_same_text_however_it_was_written() -> None:
@@ -115,7 +121,7 @@ def test_the_same_gate_gives_the_same_text_however_it_was_written() -> None:
     assert init(spec({"golden": {"configMap": "set"}, "metrics": metrics})) == init(spec(turned))
 
 
-def test_the_pilot_has_no_token_where_the_pod_has_one() -> None:
+def test_the_prober_has_no_token_where_the_pod_has_one() -> None:
     """Kubernetes mounts the token of a named service account into every container that has nothing in its place."""
     asked = ModelDeploymentSpec.model_validate(
         {"model": {"uri": "https://x/y"}, "rollout": {"gate": GATE}, "podTemplate": {"serviceAccountName": "models"}}
@@ -190,21 +196,21 @@ def test_fetch_gets_the_pin_once_there_is_one() -> None:
         "SLIPWAY_PINNED_VERSION": {"name": "digits-3", "key": "version", "optional": True},
         "SLIPWAY_PINNED_DIGEST": {"name": "digits-3", "key": "digest", "optional": True},
     }
-    assert render.wants_pin(template(spec()))
+    assert recorded(spec()).uses_pin
 
 
 def test_a_digest_in_the_spec_is_the_pin() -> None:
     assert "env" not in init(spec(digest=DIGEST))[0]
-    assert not render.wants_pin(template(spec(digest=DIGEST)))
+    assert not recorded(spec(digest=DIGEST)).uses_pin
 
 
 @pytest.mark.parametrize("odd", [{}, {"spec": None}, {"spec": {"initContainers": [1, {"name": "fetch", "env": "x"}]}}])
-def test_an_odd_template_wants_no_pin(odd: Manifest) -> None:
-    assert not render.wants_pin(odd)
+def test_an_odd_template_uses_no_pin(odd: Manifest) -> None:
+    assert not revisions.from_template(3, odd).uses_pin
 
 
 def test_the_pin_is_immutable_and_belongs_to_its_record() -> None:
-    found = render.pin(owner(), record(spec()), Pin(7, DIGEST))
+    found = revision_objects.pin(owner(), recorded(spec()), Pin(7, DIGEST))
     assert (found["immutable"], found["data"]) == (True, {"version": "7", "digest": DIGEST})
     metadata = found["metadata"]
     assert (metadata["name"], metadata["labels"]) == ("digits-3", names.labels("digits", 3))
@@ -214,26 +220,28 @@ def test_the_pin_is_immutable_and_belongs_to_its_record() -> None:
         "digits-3",
         "uid-of-the-record",
     )
-    assert names.holder(found, "digits", UID) is None  # ours, by its labels
+    assert owner().foreign(found) is None  # ours, by its labels
 
 
 def test_the_pin_comes_after_its_record_and_before_the_pods() -> None:
-    wanted = Wanted(owner(), spec(), record(spec()), 1, draining=False, several=False, pin=Pin(7, DIGEST))
-    kinds = [child["kind"] for child in render.desired(wanted)]
+    given = RenderInput(owner(), spec(), recorded(spec()), 1, terminate_first=False, several=False, pin=Pin(7, DIGEST))
+    kinds = [child["kind"] for child in render.children(given)]
     assert kinds == ["ControllerRevision", "ConfigMap", "Service", "Service", "Deployment"]
 
 
 @pytest.mark.parametrize("wanted", [{"pin": None}, {"pin": Pin(7, DIGEST), "uid": ""}])
 def test_no_pin_before_it_is_known_and_its_record_is_there(wanted: dict[str, Any]) -> None:
-    kept = record(spec(), wanted.get("uid", "u"))
-    children = render.desired(Wanted(owner(), spec(), kept, 1, draining=False, several=False, pin=wanted["pin"]))
+    kept = recorded(spec(), wanted.get("uid", "u"))
+    children = render.children(
+        RenderInput(owner(), spec(), kept, 1, terminate_first=False, several=False, pin=wanted["pin"])
+    )
     assert "ConfigMap" not in {child["kind"] for child in children}
 
 
 def test_a_pin_is_read_back() -> None:
-    kept = record(spec())
-    children = {Ref("ConfigMap", "digits-3"): render.pin(owner(), kept, Pin(7, DIGEST))}
-    assert render.read_pin(children, "digits", kept) == Pin(7, DIGEST)
+    kept = recorded(spec())
+    children = {Ref("ConfigMap", "digits-3"): revision_objects.pin(owner(), kept, Pin(7, DIGEST))}
+    assert revisions.read_pin(children, "digits", kept) == Pin(7, DIGEST)
 
 
 @pytest.mark.parametrize(
@@ -249,16 +257,16 @@ def test_a_pin_is_read_back() -> None:
     ],
 )
 def test_what_is_no_pin_of_the_record_is_none(change: Manifest) -> None:
-    kept = record(spec())
-    body = render.pin(owner(), kept, Pin(7, DIGEST)) | change
-    assert render.read_pin({Ref("ConfigMap", "digits-3"): body}, "digits", kept) is None
+    kept = recorded(spec())
+    body = revision_objects.pin(owner(), kept, Pin(7, DIGEST)) | change
+    assert revisions.read_pin({Ref("ConfigMap", "digits-3"): body}, "digits", kept) is None
 
 
 def test_no_pin_of_a_record_that_is_not_in_the_cluster() -> None:
-    kept = record(spec(), uid="")
-    body = render.pin(owner(), kept, Pin(7, DIGEST))
-    assert render.read_pin({Ref("ConfigMap", "digits-3"): body}, "digits", kept) is None
-    assert render.read_pin({}, "digits", record(spec())) is None
+    kept = recorded(spec(), uid="")
+    body = revision_objects.pin(owner(), kept, Pin(7, DIGEST))
+    assert revisions.read_pin({Ref("ConfigMap", "digits-3"): body}, "digits", kept) is None
+    assert revisions.read_pin({}, "digits", recorded(spec())) is None
 
 
 # The Deployment
@@ -268,9 +276,9 @@ def test_no_pin_of_a_record_that_is_not_in_the_cluster() -> None:
     ("fields", "rolling"),
     [
         ({}, {"maxSurge": "25%", "maxUnavailable": 0}),
-        ({"resolving": True}, {"maxSurge": 1, "maxUnavailable": 0}),
-        ({"draining": True}, {"maxSurge": 0, "maxUnavailable": 1}),
-        ({"draining": True, "resolving": True}, {"maxSurge": 0, "maxUnavailable": 1}),
+        ({"one_by_one": True}, {"maxSurge": 1, "maxUnavailable": 0}),
+        ({"terminate_first": True}, {"maxSurge": 0, "maxUnavailable": 1}),
+        ({"terminate_first": True, "one_by_one": True}, {"maxSurge": 0, "maxUnavailable": 1}),
     ],
 )
 def test_one_pod_at_a_time_while_nobody_knows_what_the_others_must_fetch(

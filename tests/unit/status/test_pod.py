@@ -64,7 +64,7 @@ SCHEDULER = "0/3 nodes are available: {}. preemption: 0/3 nodes are available: 3
 
 
 @pytest.mark.parametrize(
-    ("built", "reason", "failed", "said"),
+    ("built", "reason", "failed", "text"),
     [
         (pod().unschedulable(SCHEDULER.format("3 Insufficient cpu")), Reason.UNSCHEDULABLE, False, "0/3 nodes are available: 3 Insufficient cpu."),
         (pod().unschedulable("", "SchedulingGated"), Reason.UNSCHEDULABLE, False, "SchedulingGated"),
@@ -105,10 +105,10 @@ SCHEDULER = "0/3 nodes are available: {}. preemption: 0/3 nodes are available: 3
         (pod().unschedulable("0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims."), Reason.UNSCHEDULABLE, False, "unbound"),
     ],
 )  # fmt: skip
-def test_not_scheduled(built: PodJson, reason: Reason, failed: bool, said: str) -> None:  # noqa: FBT001
+def test_not_scheduled(built: PodJson, reason: Reason, failed: bool, text: str) -> None:  # noqa: FBT001
     found = built.project()
     assert (found.state, found.reason, found.failed) == (PodState.UNSCHEDULABLE, reason, failed)
-    assert said in found.message
+    assert text in found.message
     assert "preemption" not in found.message
     assert "claims to deallocate" not in found.message
 
@@ -128,7 +128,7 @@ CAUSE = 'failed to resolve reference "docker.io/slipway/x:1": docker.io/slipway/
         ("ImagePullBackOff", f'Back-off pulling image "img:1": ErrImagePull: {CAUSE}'),
     ],
 )
-def test_an_image_that_cannot_be_pulled_is_told_in_the_same_words_all_the_time(reason: str, message: str) -> None:
+def test_an_image_that_cannot_be_pulled_is_reported_in_the_same_words_all_the_time(reason: str, message: str) -> None:
     for built in (
         pod().fetch(waiting(reason, message)).server(waiting("PodInitializing")),
         pod().fetched().server(waiting(reason, message)),
@@ -175,7 +175,9 @@ REFUSED = ended(
 @pytest.mark.parametrize(
     ("state", "last"), [(REFUSED, {}), (BACK_OFF, REFUSED), (RUNNING, REFUSED), (waiting("PodInitializing"), REFUSED)]
 )
-def test_a_refused_download_stays_told_while_it_is_tried_again(state: dict[str, Any], last: dict[str, Any]) -> None:
+def test_a_rejected_download_stays_reported_while_it_is_tried_again(
+    state: dict[str, Any], last: dict[str, Any]
+) -> None:
     found = pod().fetch(state, lastState=last, restartCount=3).server(waiting("PodInitializing")).project()
     assert (found.state, found.reason, found.failed) == (PodState.FAILED, Reason.FETCH_FAILED, True)
     assert found.message == "DigestMismatch: spec.model.digest is A, the model has B"
@@ -188,7 +190,7 @@ def test_a_download_that_went_well_at_last() -> None:
 
 
 @pytest.mark.parametrize(
-    ("message", "status", "failed"),
+    ("message", "text", "failed"),
     [
         (
             json.dumps({"reason": "SourceUnreachable", "message": "HOST does not answer"}),
@@ -199,12 +201,12 @@ def test_a_download_that_went_well_at_last() -> None:
         ("Traceback: boom", "Traceback: boom", True),
         ("[1, 2]", "[1, 2]", True),
         (json.dumps({"reason": 5, "message": ["x"]}), '{"reason": 5, "message": ["x"]}', True),
-        ("", "fetch ended with exit code 1", True),
+        ("", "fetch exited with code 1", True),
     ],
 )
-def test_what_fetch_says(message: str, status: str, failed: bool) -> None:  # noqa: FBT001
+def test_what_fetch_says(message: str, text: str, failed: bool) -> None:  # noqa: FBT001
     found = pod().fetch(BACK_OFF, lastState=ended(1, "Error", message)).project()
-    assert (found.reason, found.message, found.failed) == (Reason.FETCH_FAILED, status, failed)
+    assert (found.reason, found.message, found.failed) == (Reason.FETCH_FAILED, text, failed)
 
 
 def test_fetch_without_enough_memory() -> None:
@@ -220,7 +222,7 @@ def test_an_injected_init_container() -> None:
     found = built.fetch(waiting("PodInitializing")).project()
     assert (found.reason, found.message) == (
         Reason.CRASH_LOOP,
-        "init container istio-init ended with exit code 2: iptables: no",
+        "init container istio-init exited with code 2: iptables: no",
     )
 
 
@@ -249,17 +251,17 @@ def test_a_model_that_does_not_load(state: dict[str, Any], last: dict[str, Any])
 
 
 @pytest.mark.parametrize(
-    ("message", "status"),
+    ("message", "text"),
     [
         ("x" * 3000 + " due to error: DATA_LOSS: end", "the server could not load the model: x"),
         ("due to error: DATA_LOSS: end", "the server could not load the model: due to error: DATA_LOSS: end"),
-        ("", "the server ended with exit code 255"),
+        ("", "the server exited with code 255"),
     ],
 )
-def test_an_error_whose_beginning_is_cut_off(message: str, status: str) -> None:
+def test_an_error_whose_beginning_is_cut_off(message: str, text: str) -> None:
     found = starting(BACK_OFF, ended(255, "Error", message)).project()
     assert (found.reason, found.failed) == (Reason.LOAD_FAILED, True)
-    assert found.message.startswith(status)
+    assert found.message.startswith(text)
     assert not message or "end" in found.message[-4:]
 
 
@@ -270,7 +272,7 @@ def test_too_little_memory_at_load(last: dict[str, Any]) -> None:
 
 
 def test_too_little_memory_under_load() -> None:
-    """The server was killed and comes up again: status until it answers, then counted."""
+    """The server was killed and comes up again: reported until it answers, then counted."""
     killed = pod().fetched().server(ended(137, "OOMKilled"), started=False, ready=False)
     assert killed.project().reason is Reason.OOM_KILLED
     assert starting(RUNNING, ended(137, "OOMKilled"), restarts=1).project().reason is Reason.OOM_KILLED
@@ -279,19 +281,19 @@ def test_too_little_memory_under_load() -> None:
 
 
 @pytest.mark.parametrize(
-    ("last", "status"),
+    ("last", "text"),
     [
         (
             ended(134, "Error", "line 1\nF0000 check failed: x\n"),
-            "the server ended with exit code 134: line 1 F0000 check failed: x",
+            "the server exited with code 134: line 1 F0000 check failed: x",
         ),
-        (ended(137, "Error"), "the server ended with exit code 137 (Error, killed)"),
-        (ended(0, "Completed"), "the server ended with exit code 0"),
+        (ended(137, "Error"), "the server exited with code 137 (Error, killed)"),
+        (ended(0, "Completed"), "the server exited with code 0"),
     ],
 )
-def test_a_server_that_ends(last: dict[str, Any], status: str) -> None:
+def test_a_server_that_exits(last: dict[str, Any], text: str) -> None:
     found = starting(BACK_OFF, last).project()
-    assert (found.state, found.reason, found.message, found.failed) == (PodState.FAILED, Reason.CRASH_LOOP, status, True)
+    assert (found.state, found.reason, found.message, found.failed) == (PodState.FAILED, Reason.CRASH_LOOP, text, True)
 
 
 def test_a_node_that_came_back_is_no_fault_of_the_server() -> None:
@@ -299,7 +301,7 @@ def test_a_node_that_came_back_is_no_fault_of_the_server() -> None:
 
 
 @pytest.mark.parametrize(
-    ("built", "status"),
+    ("built", "text"),
     [
         (serving(ready=False, ready_since=LATER), "the server has stopped answering its readiness probe"),
         (
@@ -312,33 +314,33 @@ def test_a_node_that_came_back_is_no_fault_of_the_server() -> None:
         ),
     ],
 )  # fmt: skip
-def test_unhealthy(built: PodJson, status: str) -> None:
+def test_unhealthy(built: PodJson, text: str) -> None:
     found = built.project()
     assert (found.state, found.reason, found.message, found.failed) == (
         PodState.UNHEALTHY,
         Reason.UNHEALTHY,
-        status,
+        text,
         False,
     )
 
 
 @pytest.mark.parametrize(
-    ("status", "status"),
+    ("status", "text"),
     [
         (
             {"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."},
             "Evicted: The node was low on resource: memory.",
         ),
         ({"phase": "Failed", "reason": "UnexpectedAdmissionError"}, "UnexpectedAdmissionError"),
-        ({"phase": "Succeeded"}, "the pod has ended"),
+        ({"phase": "Succeeded"}, "the pod has terminated"),
     ],
 )
-def test_evicted(status: dict[str, str], status: str) -> None:
+def test_evicted(status: dict[str, str], text: str) -> None:
     built = serving(ready=True)
     built.body["status"] |= status
     found = built.project()
     # The Deployment has replaced it: nothing that stops a rollout.
-    assert (found.state, found.reason, found.message, found.failed) == (PodState.FAILED, Reason.EVICTED, status, False)
+    assert (found.state, found.reason, found.message, found.failed) == (PodState.FAILED, Reason.EVICTED, text, False)
 
 
 def test_messages_are_one_line_and_bounded() -> None:
@@ -357,8 +359,8 @@ def going(**fields: Any) -> PodJson:
 def test_going_away_tells_until_when() -> None:
     found = going().project()
     assert (found.state, found.message) == (PodState.TERMINATING, f"its grace period ends at {LATER}")
-    assert found.due == datetime(2026, 11, 22, 8, 5, tzinfo=UTC)
-    assert serving(ready=True).project().due is None
+    assert found.deletion_deadline == datetime(2026, 11, 22, 8, 5, tzinfo=UTC)
+    assert serving(ready=True).project().deletion_deadline is None
 
 
 def test_going_away_tells_what_holds_it() -> None:
@@ -372,20 +374,20 @@ def test_going_away_tells_what_holds_it() -> None:
 
 
 def test_when_it_got_its_node() -> None:
-    assert pod().condition("PodScheduled", "True", lastTransitionTime=START).project().scheduled == datetime(
+    assert pod().condition("PodScheduled", "True", lastTransitionTime=START).project().scheduled_at == datetime(
         2026, 11, 22, 8, 0, tzinfo=UTC
     )
-    assert pod().condition("PodScheduled", "False", lastTransitionTime=START).project().scheduled is None
-    assert pod().condition("PodScheduled", "True", lastTransitionTime="2026-11-22").project().scheduled is None
+    assert pod().condition("PodScheduled", "False", lastTransitionTime=START).project().scheduled_at is None
+    assert pod().condition("PodScheduled", "True", lastTransitionTime="2026-11-22").project().scheduled_at is None
 
 
 @pytest.mark.parametrize(
-    ("reason", "patience"),
+    ("reason", "grace_seconds"),
     [("ErrImagePull", 20), ("ImagePullBackOff", 20), ("InvalidImageName", 0), ("ErrImageNeverPull", 0)],
 )
-def test_a_registry_may_be_out_of_reach_for_a_moment(reason: str, patience: int) -> None:
+def test_a_registry_may_be_out_of_reach_for_a_moment(reason: str, grace_seconds: int) -> None:
     found = pod().fetch(waiting(reason, "words")).project()
-    assert (found.failed, found.patience) == (True, patience)
+    assert (found.failed, found.grace_seconds) == (True, grace_seconds)
 
 
 def test_restarts_are_those_of_the_container_in_trouble() -> None:
@@ -405,4 +407,4 @@ def test_restarts_are_those_of_the_container_in_trouble() -> None:
 )
 def test_a_kubelet_in_trouble_is_no_fault_of_the_revision(message: str, *, failed: bool) -> None:
     found = pod().fetch(waiting("CreateContainerConfigError", message)).project()
-    assert (found.reason, found.failed, found.patience) == (Reason.CONTAINER_CONFIG_FAILED, failed, 20)
+    assert (found.reason, found.failed, found.grace_seconds) == (Reason.CONTAINER_CONFIG_FAILED, failed, 20)

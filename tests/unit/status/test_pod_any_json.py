@@ -16,7 +16,7 @@ JSON = st.recursive(
     max_leaves=10,
 )
 WORDS = ["fetch", "server", "prober", "CrashLoopBackOff", "ErrImagePull", "Ready", "PodScheduled", "Failed", "True", "False", LATER, "2026-11-22", '{"reason": "GateFailed", "message": "x"}', '{"reason": []}', 0, 1, 137, "OOMKilled", True]  # fmt: skip
-FIELDS = st.sampled_from(["metadata", "spec", "status", "conditions", "initContainerStatuses", "containerStatuses", "state", "running", "startedAt", "waiting", "terminated", "lastState", "name", "reason", "message", "type", "labels", "containers", "exitCode", "startTime", "ready", "phase", "finalizers", "deletionTimestamp", "lastTransitionTime", "restartCount", "nodeSelector", "resources", "limits"])  # fmt: skip
+FIELDS = st.sampled_from(["metadata", "spec", "status", "conditions", "initContainerStatuses", "containerStatuses", "state", "running", "startedAt", "waiting", "terminated", "lastState", "name", "reason", "message", "type", "labels", "containers", "exitCode", "started", "ready", "phase", "finalizers", "deletionTimestamp", "lastTransitionTime", "restartCount", "nodeSelector", "resources", "limits"])  # fmt: skip
 SHAPES = st.recursive(
     JSON | st.sampled_from(WORDS),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner, max_size=5),

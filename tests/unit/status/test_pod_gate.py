@@ -14,13 +14,13 @@ VERDICT = {"reason": "GateFailed", "message": SAID, "metric": "accuracy", "measu
 INVALID = {"reason": "GateInvalid", "message": "the golden set has no labels: add labels, or remove the bound of accuracy"}  # fmt: skip
 
 
-def status(verdict: dict[str, Any]) -> dict[str, Any]:
+def exited(verdict: dict[str, Any]) -> dict[str, Any]:
     return ended(1, "Error", json.dumps(verdict))
 
 
 def gated(state: dict[str, Any], *, answers: bool = True, ready_since: str = START, **fields: Any) -> PodJson:
     """A pod whose model is fetched and whose server answers, or has yet to; `state` is the prober's."""
-    built = pod().fetched().prober(state, **({"startTime": True, "ready": False} | fields))
+    built = pod().fetched().prober(state, **({"started": True, "ready": False} | fields))
     built.server(RUNNING, started=answers, ready=answers)
     return built.condition("Ready", "False", lastTransitionTime=ready_since)
 
@@ -45,9 +45,9 @@ def test_the_good_way(built: PodJson, state: PodState) -> None:
     assert (found.state, found.reason, found.message, found.failed) == (state, None, "", False)
 
 
-def test_a_server_that_has_not_been_asked_for_readiness_yet_still_loads() -> None:
+def test_a_server_that_has_not_been_probed_for_readiness_yet_still_loads() -> None:
     built = gated(RUNNING, answers=False)
-    built.body["status"]["containerStatuses"][0]["startTime"] = True
+    built.body["status"]["containerStatuses"][0]["started"] = True
     assert built.project().state is PodState.LOADING
 
 
@@ -56,34 +56,34 @@ def test_a_server_that_has_not_been_asked_for_readiness_yet_still_loads() -> Non
     [(VERDICT, Reason.GATE_FAILED, SAID), (INVALID, Reason.GATE_INVALID, INVALID["message"])],
 )
 @pytest.mark.parametrize("answers", [True, False])
-def test_a_verdict_stays_said_while_the_pilot_tries_again(
+def test_a_verdict_stays_reported_while_the_prober_tries_again(
     verdict: dict[str, Any], reason: Reason, words: str, *, answers: bool
 ) -> None:
     for built in (
-        gated(status(verdict), answers=answers, started=False),
-        gated(BACK_OFF, answers=answers, started=False, lastState=status(verdict), restartCount=3),
-        gated(running(LATER), answers=answers, lastState=status(verdict), restartCount=4),
+        gated(exited(verdict), answers=answers, started=False),
+        gated(BACK_OFF, answers=answers, started=False, lastState=exited(verdict), restartCount=3),
+        gated(running(LATER), answers=answers, lastState=exited(verdict), restartCount=4),
     ):
         found = built.project()
         assert (found.state, found.reason, found.message, found.failed) == (PodState.FAILED, reason, words, True)
 
 
 def test_a_verdict_is_over_when_the_pod_is_ready() -> None:
-    found = gated(running(LATER), ready=True, lastState=status(VERDICT), restartCount=1)
+    found = gated(running(LATER), ready=True, lastState=exited(VERDICT), restartCount=1)
     found.condition("Ready", "True", lastTransitionTime=LATER)
     assert (found.project().state, found.project().reason) == (PodState.READY, None)
 
 
-def test_a_verdict_of_long_ago_is_not_told_again() -> None:
+def test_a_verdict_of_long_ago_is_not_reported_again() -> None:
     """The pod has been ready since: what is wrong now is something else."""
-    found = gated(running(START), ready_since=MUCH_LATER, lastState=status(VERDICT), restartCount=1).project()
+    found = gated(running(START), ready_since=MUCH_LATER, lastState=exited(VERDICT), restartCount=1).project()
     assert (found.state, found.reason, found.failed) == (PodState.UNHEALTHY, Reason.UNHEALTHY, False)
     assert found.message == "the server has stopped answering the prober's requests"
 
 
 def test_wrong_answers_while_serving() -> None:
     """The pod was ready for an hour, the prober has just ended: the container is restarted a moment after Ready fell."""
-    late = status(VERDICT | {"stage": "serving"})
+    late = exited(VERDICT | {"stage": "serving"})
     for built in (
         gated(late, ready_since=MUCH_LATER, started=False),
         gated(BACK_OFF, ready_since=MUCH_LATER, started=False, lastState=late),
@@ -93,15 +93,15 @@ def test_wrong_answers_while_serving() -> None:
         assert (found.state, found.reason, found.message) == (PodState.FAILED, Reason.GATE_FAILED, SAID)
 
 
-def test_a_server_that_ended_is_told_before_the_pilot_that_misses_it() -> None:
+def test_a_server_that_ended_is_reported_before_the_prober_that_misses_it() -> None:
     built = starting(BACK_OFF, ended(137, "OOMKilled"), restarts=2)
-    built.prober(RUNNING, started=True, ready=False, lastState=status(VERDICT))
+    built.prober(RUNNING, started=True, ready=False, lastState=exited(VERDICT))
     assert built.project().reason is Reason.OOM_KILLED
 
 
-def test_a_server_that_stopped_answering_is_told_whatever_the_pilot_says() -> None:
+def test_a_server_that_stopped_answering_is_reported_whatever_the_prober_says() -> None:
     built = gated(RUNNING, answers=False, ready_since=LATER)
-    built.body["status"]["containerStatuses"][0]["startTime"] = True
+    built.body["status"]["containerStatuses"][0]["started"] = True
     found = built.project()
     assert (found.reason, found.message) == (Reason.UNHEALTHY, "the server has stopped answering its readiness probe")
 
@@ -111,7 +111,7 @@ def test_everybody_answers_and_the_node_is_gone() -> None:
     assert found.message == "the server answers, but its node may be out of reach"
 
 
-def test_a_pilot_without_enough_memory() -> None:
+def test_a_prober_without_enough_memory() -> None:
     found = gated(BACK_OFF, started=False, lastState=ended(137, "OOMKilled")).project()
     assert (found.state, found.reason, found.failed) == (PodState.FAILED, Reason.OOM_KILLED, True)
     assert "while checking the golden set" in found.message
@@ -120,32 +120,32 @@ def test_a_pilot_without_enough_memory() -> None:
 @pytest.mark.parametrize(
     ("last", "words"),
     [
-        (ended(1, "Error", "Traceback: boom"), "the prober ended with exit code 1: Traceback: boom"),
-        (ended(139, "Error"), "the prober ended with exit code 139"),
-        (ended(0, "Completed"), "the prober ended with exit code 0"),
-        (ended(1, "Error", "[1]"), "the prober ended with exit code 1: [1]"),
-        (ended(1, "Error", '{"reason": "GateFailed"}'), 'the prober ended with exit code 1: {"reason": "GateFailed"}'),
-        (ended(1, "Error", '{"reason": 5, "message": "x"}'), 'the prober ended with exit code 1: {"reason": 5, "message": "x"}'),
-        (ended(1, "Error", '{"reason": ["GateFailed"], "message": "x"}'), 'the prober ended with exit code 1: {"reason": ["GateFailed"], "message": "x"}'),
+        (ended(1, "Error", "Traceback: boom"), "the prober exited with code 1: Traceback: boom"),
+        (ended(139, "Error"), "the prober exited with code 139"),
+        (ended(0, "Completed"), "the prober exited with code 0"),
+        (ended(1, "Error", "[1]"), "the prober exited with code 1: [1]"),
+        (ended(1, "Error", '{"reason": "GateFailed"}'), 'the prober exited with code 1: {"reason": "GateFailed"}'),
+        (ended(1, "Error", '{"reason": 5, "message": "x"}'), 'the prober exited with code 1: {"reason": 5, "message": "x"}'),
+        (ended(1, "Error", '{"reason": ["GateFailed"], "message": "x"}'), 'the prober exited with code 1: {"reason": ["GateFailed"], "message": "x"}'),
     ],
 )  # fmt: skip
-def test_a_pilot_that_ends_without_a_verdict(last: dict[str, Any], words: str) -> None:
+def test_a_prober_that_ends_without_a_verdict(last: dict[str, Any], words: str) -> None:
     found = gated(BACK_OFF, started=False, lastState=last, restartCount=5).project()
     assert (found.state, found.reason, found.message, found.failed) == (PodState.FAILED, Reason.CRASH_LOOP, words, True)
     assert found.restarts == 5, "of the container in trouble"
 
 
-def test_a_pilot_that_the_kubelet_killed_is_no_fault_of_the_model() -> None:
+def test_a_prober_that_the_kubelet_killed_is_no_fault_of_the_model() -> None:
     """Its liveness probe was not answered on a busy node: the deadline decides, not the second kill."""
     found = pod().fetched().prober(BACK_OFF, lastState=ended(137, "Error"), restartCount=3).project()
     assert (found.reason, found.failed) == (Reason.CRASH_LOOP, False)
 
 
-def test_a_node_that_came_back_is_no_fault_of_the_pilot() -> None:
+def test_a_node_that_came_back_is_no_fault_of_the_prober() -> None:
     assert gated(RUNNING, lastState=ended(255, "Unknown"), restartCount=1).project().state is PodState.GATING
 
 
-def test_a_pilot_whose_image_cannot_be_pulled_or_whose_container_cannot_be_made() -> None:
+def test_a_prober_whose_image_cannot_be_pulled_or_whose_container_cannot_be_made() -> None:
     missing = pod().fetched().prober(waiting("ErrImagePull", "not found")).server(waiting("PodInitializing"))
     assert missing.project().reason is Reason.IMAGE_PULL_FAILED
     unmade = pod().fetched().prober(waiting("CreateContainerError", "no space")).server(waiting("PodInitializing"))
@@ -175,6 +175,6 @@ def test_a_source_that_changed_after_the_revision_was_made() -> None:
     assert (found.reason, found.failed) == (Reason.FETCH_FAILED, True)
 
 
-def test_what_fetch_reported_is_told_while_the_gate_looks() -> None:
+def test_what_fetch_reported_is_reported_while_the_gate_looks() -> None:
     found = gated(RUNNING).project()
     assert (found.model_version, found.digest) == (3, json.loads(FETCHED)["digest"])

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from slipway.status import report, transitions
 from slipway.api import ModelDeploymentStatus, PodState, Reason
-from slipway.domain.objects import Rejection, Manifest, Pod, Ref
-from slipway.status.report import MOST_PODS
+from slipway.domain.objects import Manifest, Pod, Ref, Rejection
+from slipway.status import transitions
+from slipway.status.report import MAX_PODS
 from tests.kit.builders import Model, World, a_pod, condition, in_trouble, served
 
 
@@ -64,7 +64,7 @@ def test_a_first_creation() -> None:
         "Progressing": ("True", "RollingOut"),
         "RolledBack": ("False", "NotRolledBack"),
     }
-    assert before["history"][0] | {"time": None, "startTime": None} == {
+    assert before["history"][0] | {"lastTransitionTime": None, "startTime": None} == {
         "revision": 1,
         "uri": "pvc://models/digits",
         "image": "tensorflow/serving:2.20.0",
@@ -72,7 +72,7 @@ def test_a_first_creation() -> None:
         "reason": "",
         "message": "",
         "startTime": None,
-        "time": None,
+        "lastTransitionTime": None,
     }
     world.settle()
     world.roll_out(ready=False)
@@ -87,10 +87,10 @@ def test_a_first_creation() -> None:
         "RolledBack": ("False", "NotRolledBack"),
     }
     assert (after["currentRevision"], after["targetRevision"]) == (1, 1)
-    assert (after["revision"], after["modelVersion"], after["digest"]) == (1, 3, "sha256:" + "a" * 64)
+    assert (after["updateRevision"], after["modelVersion"], after["digest"]) == (1, 3, "sha256:" + "a" * 64)
     assert (after["replicas"], after["readyReplicas"], after["updatedReplicas"]) == (1, 1, 1)
     assert after["history"][0]["verdict"] == "Ready"
-    assert status.events({}, before) == status.events(before, after) == ()
+    assert transitions.events({}, before) == transitions.events(before, after) == ()
 
 
 def test_endpoints_and_selector() -> None:
@@ -133,7 +133,7 @@ def test_ready_is_never_true_for_an_older_generation() -> None:
     world.change(model={"uri": "pvc://models/better"})
     status = world.write_status()  # plan, not applied yet
     assert facts(status)["Ready"] == ("False", "RollingOut")
-    assert (status["revision"], status["observedGeneration"]) == (2, 2)
+    assert (status["updateRevision"], status["observedGeneration"]) == (2, 2)
 
 
 @pytest.mark.parametrize(
@@ -171,12 +171,12 @@ def test_the_digest_is_remembered_when_no_pod_is_there_to_tell_it() -> None:
     assert world.write_status()["digest"] == "sha256:" + "a" * 64
 
 
-def test_pods_that_do_not_serve_the_same_are_told() -> None:
+def test_pods_that_do_not_serve_the_same_are_reported() -> None:
     world = served(Model().replicas(2))
     world.pods = tuple(a_pod(f"p{index}", digest=f"sha256:{index}") for index in range(2))
     status = world.write_status()
     assert condition(status, "Ready")[0] == "True"
-    assert condition(status, "Ready")[2].endswith("is served by p0, p1: kubectl delete pod -n team-a p0 p1")
+    assert condition(status, "Ready")[2].endswith("kubectl delete pod -n team-a p0 p1")
     del world.children[Ref("ConfigMap", "digits-1")]  # a revision of a release that knew no pins
     assert condition(world.write_status(), "Ready")[2].endswith("set spec.model.version or spec.model.digest")
 
@@ -187,22 +187,25 @@ def test_scaling() -> None:
     world.numbers(observedGeneration=world.deployment["metadata"]["generation"], replicas=3, updatedReplicas=3)
     status = world.write_status()
     assert (facts(status)["Ready"], facts(status)["Progressing"]) == (("False", "Scaling"), ("True", "Scaling"))
-    assert condition(status, "Ready")[2] == "Revision 1: 3 of 3 pods there, 1 ready"
+    assert condition(status, "Ready")[2] == "Revision 1: 3 of 3 pods updated, 1 ready"
     assert status["history"][0]["verdict"] == "Ready"
 
 
-def test_a_roll_out_counts_its_pods() -> None:
+def test_a_rollout_counts_its_pods() -> None:
     status = rolling().write_status()
     assert condition(status, "Progressing") == (
         "True",
         "RollingOut",
-        "Revision 2: 1 of 2 pods there, 2 ready in all, 2 of an older revision",
+        "Revision 2: 1 of 2 pods updated, 2 ready in all, 2 of an older revision",
     )
     assert facts(status)["Available"] == ("True", "Available")
-    assert [(entry["revision"], entry["verdict"]) for entry in status["history"]] == [(2, "Progressing"), (1, "Ready")]
+    assert [(entry["revision"], entry["verdict"]) for entry in status["history"]] == [
+        (2, "Progressing"),
+        (1, "Ready"),
+    ]
 
 
-def test_draining_first() -> None:
+def test_terminating_first() -> None:
     world = rolling(Model().gpu().replicas(1), replicas=2)
     waits = a_pod("new", 2, PodState.UNSCHEDULABLE, reason=Reason.GPU_UNAVAILABLE, message="no GPU is free: 0/1")
     with_pods(world, a_pod("old", 1), waits)
@@ -211,14 +214,14 @@ def test_draining_first() -> None:
     assert condition(status, "Progressing")[:2] == ("True", "TerminatingFirst")
     assert condition(status, "Ready")[:2] == ("False", "GpuUnavailable")
     assert "TerminateFirst" not in condition(status, "Ready")[2]  # it is done already
-    assert [(event.type, event.reason) for event in status.events(old, status)] == [
+    assert [(event.type, event.reason) for event in transitions.events(old, status)] == [
         ("Warning", "GpuUnavailable"),
         ("Normal", "TerminatingFirst"),
     ]
 
 
-def test_draining_is_told_until_the_old_pod_is_gone() -> None:
-    """Going away it still holds its GPU, for as long as its drain lasts."""
+def test_terminating_first_is_reported_until_the_old_pod_is_gone() -> None:
+    """Going away it still holds its GPU, for as long as its grace period lasts."""
     world = rolling(Model().gpu().rollout(strategy="TerminateFirst").replicas(1), replicas=1, readyReplicas=0)
     waits = a_pod("new", 2, PodState.UNSCHEDULABLE, reason=Reason.GPU_UNAVAILABLE, message="no GPU is free: 0/1")
     with_pods(world, a_pod("old", 1, PodState.TERMINATING), waits)
@@ -227,7 +230,7 @@ def test_draining_is_told_until_the_old_pod_is_gone() -> None:
     assert facts(world.write_status())["Progressing"] == ("True", "RollingOut")
 
 
-def test_a_first_roll_out_drains_nothing() -> None:
+def test_a_first_rollout_terminates_nothing() -> None:
     world = World(Model().rollout(strategy="TerminateFirst"))
     world.settle()
     world.roll_out(ready=False)
@@ -258,11 +261,11 @@ def test_a_new_revision_fails_while_the_old_one_serves(reason: Reason, advice: s
     assert advice in condition(status, "Ready")[2]
     assert condition(status, "Available")[:2] == ("True", "Available")
     assert condition(status, "Progressing")[:2] == ("False", str(reason))
-    assert status["history"][0] | {"time": ""} == status["history"][0] | {
+    assert status["history"][0] | {"lastTransitionTime": ""} == status["history"][0] | {
         "verdict": "Failed",
         "reason": str(reason),
         "message": condition(status, "Ready")[2],
-        "time": "",
+        "lastTransitionTime": "",
     }
     assert status["history"][1]["verdict"] == "Ready"
     assert status["pods"][0]["name"] == "new"
@@ -271,7 +274,7 @@ def test_a_new_revision_fails_while_the_old_one_serves(reason: Reason, advice: s
 @pytest.mark.parametrize(
     "reason", [Reason.UNSCHEDULABLE, Reason.GPU_UNAVAILABLE, Reason.FETCH_FAILED, Reason.UNHEALTHY]
 )
-def test_trouble_that_may_pass_does_not_end_the_roll_out(reason: Reason) -> None:
+def test_trouble_that_may_pass_does_not_end_the_rollout(reason: Reason) -> None:
     pod = a_pod("new", 2, PodState.UNSCHEDULABLE, reason=reason, message="words")
     status = with_pods(rolling(), a_pod("old", 1), pod).write_status()
     assert condition(status, "Ready")[:2] == ("False", str(reason))
@@ -358,7 +361,9 @@ def test_an_evicted_pod_is_listed_and_troubles_nobody() -> None:
 
 def test_the_worst_pod_speaks() -> None:
     passing = a_pod("a", 2, PodState.UNSCHEDULABLE, reason=Reason.UNSCHEDULABLE, message="waits")
-    status = with_pods(rolling(), passing, in_trouble(Reason.LOAD_FAILED, "broken", name="z", revision=2)).write_status()
+    status = with_pods(
+        rolling(), passing, in_trouble(Reason.LOAD_FAILED, "broken", name="z", revision=2)
+    ).write_status()
     assert condition(status, "Ready")[1] == "LoadFailed"
     assert [pod["name"] for pod in status["pods"]] == ["z", "a"]
 
@@ -384,9 +389,9 @@ def test_an_invalid_spec(fields: dict[str, Any]) -> None:
     assert facts(status)["Available"] == ("True", "Available")
     assert facts(status)["Progressing"][0] == "False"
     assert status["observedGeneration"] == 2
-    for field in ("revision", "modelVersion", "digest", "endpoints", "history", "readyReplicas", "pods"):
+    for field in ("updateRevision", "modelVersion", "digest", "endpoints", "history", "readyReplicas", "pods"):
         assert status[field] == before[field]  # what is served goes on
-    assert [event.type for event in status.events(before, status)] == ["Warning"]
+    assert [event.type for event in transitions.events(before, status)] == ["Warning"]
 
 
 def test_an_invalid_spec_from_the_start() -> None:
@@ -398,7 +403,7 @@ def test_an_invalid_spec_from_the_start() -> None:
         "Progressing": ("False", "InvalidSpec"),
         "RolledBack": ("False", "NotRolledBack"),
     }
-    assert "revision" not in status
+    assert "updateRevision" not in status
     assert "endpoints" not in status
 
 
@@ -436,7 +441,12 @@ def test_verdicts_are_carried_over() -> None:
     ]
     assert status["history"][1] == failed
     world.later().change(model={"uri": "pvc://models/fourth"}).settle()
-    assert [entry["verdict"] for entry in world.write_status()["history"]] == ["Progressing", "Superseded", "Failed", "Ready"]
+    assert [entry["verdict"] for entry in world.write_status()["history"]] == [
+        "Progressing",
+        "Superseded",
+        "Failed",
+        "Ready",
+    ]
 
 
 def test_a_revision_that_failed_at_first_and_came_up_at_last() -> None:
@@ -446,7 +456,7 @@ def test_a_revision_that_failed_at_first_and_came_up_at_last() -> None:
     assert world.write_status()["history"][0]["verdict"] == "Failed"  # until it is Ready
     world.later().roll_out()
     entry = world.write_status()["history"][0]
-    assert (entry["verdict"], entry["reason"], entry["time"]) == ("Ready", "", "2026-11-22T08:01:00Z")
+    assert (entry["verdict"], entry["reason"], entry["lastTransitionTime"]) == ("Ready", "", "2026-11-22T08:01:00Z")
 
 
 def test_once_ready_stays_ready() -> None:
@@ -478,14 +488,14 @@ def test_the_end_of_trouble_is_told() -> None:
     trouble = world.write_status()
     world.roll_out()
     well = world.write_status()
-    assert [(event.type, event.reason) for event in status.events(trouble, well)] == [("Normal", "Ready")]
-    assert status.events(trouble, trouble) == ()
+    assert [(event.type, event.reason) for event in transitions.events(trouble, well)] == [("Normal", "Ready")]
+    assert transitions.events(trouble, trouble) == ()
 
 
-def test_a_roll_out_that_goes_well_is_not_told() -> None:
+def test_a_rollout_that_goes_well_is_not_told() -> None:
     world = rolling()
     steps = [world.body["status"], world.write_status(), world.roll_out().write_status()]
-    assert [status.events(*pair) for pair in itertools.pairwise(steps)] == [(), ()]
+    assert [transitions.events(*pair) for pair in itertools.pairwise(steps)] == [(), ()]
 
 
 def test_what_may_wait_and_what_may_not() -> None:
@@ -495,30 +505,30 @@ def test_what_may_wait_and_what_may_not() -> None:
     world.roll_out(ready=False)
     second = world.write_status()
     assert second != first
-    assert not status.urgent(first, second)  # pods have come: may be merged with what follows
-    assert status.urgent({}, first)
+    assert not transitions.urgent(first, second)  # pods have come: may be merged with what follows
+    assert transitions.urgent({}, first)
     world.pods = (in_trouble(Reason.IMAGE_PULL_FAILED), *world.pods[1:])
-    assert status.urgent(second, world.write_status())
+    assert transitions.urgent(second, world.write_status())
     world.roll_out()
-    assert status.urgent(second, third := world.write_status())
+    assert transitions.urgent(second, third := world.write_status())
     world.change(rollout={"revisionHistoryLimit": 3})
-    assert status.urgent(third, world.write_status())
+    assert transitions.urgent(third, world.write_status())
 
 
 def test_failed_pods_that_go_may_wait_and_new_trouble_may_not() -> None:
     one, two = (in_trouble(Reason.FETCH_FAILED, name=name, revision=2) for name in ("one", "two"))
     both, first, none = (with_pods(rolling(), *pods).write_status() for pods in ((one, two), (one,), ()))
     without = none | {"conditions": both["conditions"], "history": both["history"]}
-    assert not status.urgent(both, first)
-    assert not status.urgent(both, without)
-    assert status.urgent(first, both)
-    assert status.urgent(without, both)
+    assert not transitions.urgent(both, first)
+    assert not transitions.urgent(both, without)
+    assert transitions.urgent(first, both)
+    assert transitions.urgent(without, both)
 
 
 def test_counts_alone_may_wait() -> None:
     status = served(Model()).write_status()
     other = json.loads(json.dumps(status)) | {"readyReplicas": 7}
-    assert not status.urgent(status, other)
+    assert not transitions.urgent(status, other)
 
 
 # Bounds
@@ -529,7 +539,7 @@ def test_at_most_fifty_pods_and_those_in_trouble_first() -> None:
     world.pods = (*tuple(a_pod(f"p{index:03}") for index in range(200)), in_trouble(Reason.UNHEALTHY, name="z"))
     status = world.write_status()
     valid(status)
-    assert len(status["pods"]) == MOST_PODS
+    assert len(status["pods"]) == MAX_PODS
     assert [pod["name"] for pod in status["pods"][:2]] == ["z", "p000"]
 
 
@@ -538,10 +548,3 @@ def test_words_are_bounded() -> None:
     status = world.write_status()
     valid(status)
     assert len(json.dumps(status)) < 20_000
-
-
-def test_nothing_is_said_of_what_is_gone() -> None:
-    from slipway.domain.objects import Observed, Plan  # noqa: PLC0415
-
-    world = World(Model())
-    assert status.compute(world.key, Observed(None), Plan(), (), world.now) == {}

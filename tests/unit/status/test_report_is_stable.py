@@ -3,10 +3,10 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from slipway.status import report, transitions
 from slipway.api import Reason
+from slipway.decide import Plan, State
 from slipway.domain.objects import Key, Observed, Problem, Ref
-from slipway.decide import Plan
+from slipway.status import report
 
 KEY = Key("ns", "digits")
 NOW = datetime(2026, 2, 1, tzinfo=UTC)
@@ -23,19 +23,19 @@ def record(number: int) -> dict[str, Any]:
 
 
 def test_while_the_spec_is_invalid_and_the_status_never_told_of_the_newest_record() -> None:
-    """The record was made, the status could not be written, and then the spec became one that nothing is plan by."""
+    """The record was made, the status could not be written, and then the spec became one that nothing is planned by."""
     records = {Ref("ControllerRevision", f"digits-{number}"): record(number) for number in (1, 2)}
     since = "2026-01-01T00:00:00Z"
     status: dict[str, Any] = {
-        "revision": 1,
+        "updateRevision": 1,
         "currentRevision": 1,
-        "history": [{"revision": 1, "verdict": "Ready", "time": since, "startTime": since}],
+        "history": [{"revision": 1, "verdict": "Ready", "lastTransitionTime": since, "startTime": since}],
     }
     plan = Plan(problem=Problem(Reason.INVALID_SPEC, "spec.model.uri: is missing"))
     for seconds in (0, 30):
         body = {"metadata": {"uid": "u", "generation": 3}, "spec": {}, "status": status}
         status, before = (
-            status.compute(KEY, Observed(body, records), plan, (), NOW + timedelta(seconds=seconds)),
+            report.compute(State.gather(KEY, Observed(body, records)), plan, (), NOW + timedelta(seconds=seconds)),
             status,
         )
     assert status == before
