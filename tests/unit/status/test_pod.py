@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from slipway.api import PodState, Reason
-from slipway.status.pod import MESSAGE_LENGTH
+from slipway.status.pod_facts import MESSAGE_LENGTH
 from tests.kit.pod_json import (
     BACK_OFF,
     FETCHED,

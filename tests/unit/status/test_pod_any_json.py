@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slipway.api import PodState
-from slipway.status.pod import MESSAGE_LENGTH, project
+from slipway.status.pod import project
+from slipway.status.pod_facts import MESSAGE_LENGTH
 from tests.kit.pod_json import BACK_OFF, LATER, RUNNING, ended, pod
 
 JSON = st.recursive(
