@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.tools.pilots import golden_npz
+from tests.tools.probers import golden_npz
 
 Check = Callable[..., subprocess.CompletedProcess[str]]
 GATE = '{"metrics": {"matches": ">=1"}}'

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from slipway_tools import golden
 from tests.tools.conftest import Run
 from tests.tools.support import Outcome, Site, below, model, tar, write
 

@@ -19,7 +19,7 @@ from slipway_tools.archives import unpack
 from slipway_tools.archives.writer import FOLDER_MODE, sync_folder, sync_tree
 from slipway_tools.digest import Measured, measure
 from slipway_tools.errors import ModelError, Reason
-from slipway_tools.golden import GoldenSource, bring
+from slipway_tools.golden_fetch import GoldenSource, bring
 from slipway_tools.limits import Limits
 from slipway_tools.result import Fetched
 from slipway_tools.sources import pvc

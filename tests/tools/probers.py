@@ -1,4 +1,4 @@
-"""A pilot process, golden sets, and model servers to hold against them."""
+"""A prober process, golden sets, and model servers to hold against them."""
 
 import json
 import re
@@ -34,8 +34,8 @@ def golden_npz(path: Path, **arrays: Any) -> Path:
     return path
 
 
-class Pilot:
-    """A running pilot."""
+class Prober:
+    """A running prober."""
 
     def __init__(
         self,
@@ -49,11 +49,11 @@ class Pilot:
     ) -> None:
         self.port = free_port()
         self.verdict_file = folder / f"termination-{self.port}"
-        self.log_file = folder / f"pilot-{self.port}.log"
+        self.log_file = folder / f"prober-{self.port}.log"
         text = gate if isinstance(gate, str) else json.dumps({"golden": {"configMap": "g"}} | gate)
         with self.log_file.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "slipway_tools", "pilot", f"--server=127.0.0.1:{port}", f"--model={model}",
+                [sys.executable, "-m", "slipway_tools", "prober", f"--server=127.0.0.1:{port}", f"--model={model}",
                  "--revision=3", f"--golden={golden}", f"--gate={text}", f"--port={self.port}",
                  f"--termination-log={self.verdict_file}", *flags],
                 env=dict(environment), stdout=log, stderr=subprocess.STDOUT,
@@ -75,7 +75,7 @@ class Pilot:
         assert self.process.poll() is None, self.log
         return self.get("/ready")[0] == 200
 
-    def wait_ready(self) -> "Pilot":
+    def wait_ready(self) -> "Prober":
         until(lambda: self.ready, "ready")
         return self
 
@@ -114,4 +114,4 @@ class Pilot:
         self.process.wait()
 
 
-Start = Callable[..., Pilot]
+Start = Callable[..., Prober]

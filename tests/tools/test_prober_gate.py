@@ -13,15 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway_tools.pilot import gate, goldenset, jsonlines, npz
-from slipway_tools.pilot.binding import Plan, bind
-from slipway_tools.pilot.client import Signature, TensorSpec
-from slipway_tools.pilot.errors import GateInvalidError
-from tests.tools.pilots import golden_npz
+from slipway_tools.prober import golden_set, jsonlines, npz, resolved_gate
+from slipway_tools.prober.evaluation_plan import SignaturePlan, build_plans
+from slipway_tools.prober.gate_errors import GateInvalidError
+from slipway_tools.prober.serving_client import Signature, TensorSpec
+from tests.tools.probers import golden_npz
 
 
-def parsed(**fields: Any) -> gate.Gate:
-    return gate.parse(json.dumps({"golden": {"configMap": "g"}} | fields))
+def parsed(**fields: Any) -> resolved_gate.Gate:
+    return resolved_gate.parse(json.dumps({"golden": {"configMap": "g"}} | fields))
 
 
 def test_a_whole_gate() -> None:
@@ -95,21 +95,21 @@ def test_a_gate_with_a_mistake(fields: dict[str, Any], words: str) -> None:
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "[" * 100_000, '"text"'])
 def test_what_is_no_gate(text: str) -> None:
     with pytest.raises(GateInvalidError, match=r"spec\.rollout\.gate"):
-        gate.parse(text)
+        resolved_gate.parse(text)
 
 
 @given(st.text(max_size=60))
 def test_no_text_makes_it_stumble(text: str) -> None:
     for candidate in (text, json.dumps({"metrics": {"accuracy": text}, "timeout": text})):
         with pytest.raises(GateInvalidError):
-            gate.parse(candidate)
+            resolved_gate.parse(candidate)
 
 
 # The golden set ------------------------------------------------------------------------------------------------------
 
 
-def read(path: Path) -> goldenset.GoldenSet:
-    return goldenset.read(path, "serving_default")
+def read(path: Path) -> golden_set.GoldenSet:
+    return golden_set.read(path, "serving_default")
 
 
 def refusal(path: Path, content: bytes | None = None) -> str:
@@ -255,7 +255,7 @@ def test_text_takes_no_more_memory_than_numbers(tmp_path: Path) -> None:
     np.savez_compressed(path, **arrays)
     tracemalloc.start()
     try:
-        read = goldenset.read(path, "s")["s"].inputs["x"]
+        read = golden_set.read(path, "s")["s"].inputs["x"]
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -268,7 +268,7 @@ def test_short_texts_of_json_lines_are_counted_as_what_they_take(file: Path, mon
     monkeypatch.setattr(jsonlines, "MAX_TEXT_BYTES", 100_000)
     line = json.dumps({"inputs": {"x": ["ab"] * 1000}})
     file.write_text(f"{line}\n" * 2)
-    assert goldenset.read(file, "s")["s"].count == 2
+    assert golden_set.read(file, "s")["s"].count == 2
     file.write_text(f"{line}\n" * 3)
     assert "in memory" in refusal(file)
 
@@ -353,9 +353,9 @@ def test_limits(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "in memory" in refusal(file, f"{GOOD}\n{GOOD}\n".encode())
     monkeypatch.setattr(jsonlines, "MAX_LINE_BYTES", 10)
     assert "line 1 is longer than" in refusal(file, GOOD.encode())
-    monkeypatch.setattr(goldenset, "MAX_EXAMPLES", 1)
+    monkeypatch.setattr(golden_set, "MAX_EXAMPLES", 1)
     assert "has 2 examples" in refusal(golden_npz(file.with_suffix(".npz"), inputs__x=[1.0, 2.0]))
-    monkeypatch.setattr(goldenset, "MAX_FILE_BYTES", 10)
+    monkeypatch.setattr(golden_set, "MAX_FILE_BYTES", 10)
     assert "larger than" in refusal(file, GOOD.encode())
     monkeypatch.setattr(npz, "MAX_ARRAYS", 0)
 
@@ -376,8 +376,8 @@ MODEL = {
 X = np.ones((8, 2), np.float32)
 
 
-def bound(tmp_path: Path, arrays: dict[str, Any], **fields: Any) -> tuple[Plan, ...]:
-    return bind(parsed(**fields), read(golden_npz(tmp_path / "g.npz", **arrays)), MODEL)
+def bound(tmp_path: Path, arrays: dict[str, Any], **fields: Any) -> tuple[SignaturePlan, ...]:
+    return build_plans(parsed(**fields), read(golden_npz(tmp_path / "g.npz", **arrays)), MODEL)
 
 
 def test_what_is_asked(tmp_path: Path) -> None:
@@ -486,7 +486,7 @@ def test_numbers_of_json_take_the_dtype_of_the_signature(file: Path, value: Any,
     model = {"serving_default": Signature({"x": TensorSpec(dtype, None)}, {"y": TensorSpec("float32", None)})}
     if words:
         with pytest.raises(GateInvalidError, match=words):
-            bind(parsed(), read(file), model)
+            build_plans(parsed(), read(file), model)
     else:
-        (plan,) = bind(parsed(), read(file), model)
+        (plan,) = build_plans(parsed(), read(file), model)
         assert plan.inputs["x"].tolist() == [value.encode() if isinstance(value, str) else value]

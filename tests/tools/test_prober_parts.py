@@ -1,4 +1,4 @@
-"""Tallies, tensors, the pulse rule and the termination message: the pure parts of the pilot."""
+"""Tallies, tensors, the readiness rule and the termination message: the pure parts of the prober."""
 
 import json
 from typing import Any
@@ -7,35 +7,35 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn import metrics as sk
+from sklearn import formulas as sk
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
-from slipway_tools.pilot import tensors, verdict
-from slipway_tools.pilot.asking import Finding, judge
-from slipway_tools.pilot.binding import Task
-from slipway_tools.pilot.client import TensorSpec
-from slipway_tools.pilot.errors import GateFailedError, GateInvalidError
-from slipway_tools.pilot.gate import Bound, Check, Gate, Metric
-from slipway_tools.pilot.pulse import Heard, Pulse
-from slipway_tools.pilot.state import State
-from slipway_tools.pilot.tally import Measured, Tally
-from slipway_tools.pilot.verdict import Example, Verdict
+from slipway_tools.prober import tensor_proto
+from slipway_tools.prober.accumulators import Accumulator, Measurement
+from slipway_tools.prober.evaluation import BoundResult, raise_for_failures
+from slipway_tools.prober.evaluation_plan import OutputCheck
+from slipway_tools.prober.gate_errors import GateFailedError, GateInvalidError
+from slipway_tools.prober.gate_verdict import Example, Verdict
+from slipway_tools.prober.prober_status import ProberStatus
+from slipway_tools.prober.readiness import ProbeResult, Readiness
+from slipway_tools.prober.resolved_gate import Bound, Check, Gate, Metric
+from slipway_tools.prober.serving_client import TensorSpec
 
 RANDOM = np.random.default_rng(5)
 
 
-def task(*names: str, expected: Any = None, labels: Any = None, dtype: str = "float32") -> Task:
+def task(*names: str, expected: Any = None, labels: Any = None, dtype: str = "float32") -> OutputCheck:
     bounds = tuple(Bound(Metric(name), 1.0, "<=1") for name in names)
     check = Check("spec.rollout.gate", "s", "o", bounds)
-    return Task(check, "o", TensorSpec(dtype, None), expected, None if labels is None else np.asarray(labels))
+    return OutputCheck(check, "o", TensorSpec(dtype, None), expected, None if labels is None else np.asarray(labels))
 
 
-def tallied(got: np.ndarray, *names: str, batch: int = 3, **against: Any) -> list[Measured]:
+def tallied(got: np.ndarray, *names: str, batch: int = 3, **against: Any) -> list[Measurement]:
     gate = Gate("s", (), top_k=2)
-    tally = Tally(gate, task(*names, dtype=str(got.dtype), **against))
+    accumulator = Accumulator(gate, task(*names, dtype=str(got.dtype), **against))
     for start in range(0, len(got), batch):
-        tally.add(start, got[start : start + batch])
-    return [tally.result(Metric(name)) for name in names]
+        accumulator.add(start, got[start : start + batch])
+    return [accumulator.result(Metric(name)) for name in names]
 
 
 # Tallies -------------------------------------------------------------------------------------------------------------
@@ -71,7 +71,7 @@ def test_one_score_is_binary(*, shape: tuple[int, ...], as_logits: bool) -> None
 
 def test_class_numbers() -> None:
     (accuracy,) = tallied(np.array([3, 1, 2]), "accuracy", labels=[3, 2, 2])
-    assert accuracy == Measured(2 / 3, 3, Example(1, 2, 1))
+    assert accuracy == Measurement(2 / 3, 3, Example(1, 2, 1))
     (accuracy,) = tallied(np.array([[True], [False]]), "accuracy", labels=[1, 1])
     assert accuracy.value == 0.5
 
@@ -133,16 +133,16 @@ def test_what_is_right_has_no_example() -> None:
 
 def test_answers_of_one_score_and_of_several() -> None:
     gate = Gate("s", ())
-    tally = Tally(gate, task("accuracy", labels=[0, 0, 1]))
-    tally.add(0, np.array([[0.9, 0.1], [0.9, 0.1]], np.float32))
+    accumulator = Accumulator(gate, task("accuracy", labels=[0, 0, 1]))
+    accumulator.add(0, np.array([[0.9, 0.1], [0.9, 0.1]], np.float32))
     with pytest.raises(GateInvalidError, match="one score for some examples and several for others"):
-        tally.add(2, np.array([[0.9]], np.float32))
+        accumulator.add(2, np.array([[0.9]], np.float32))
 
 
 def test_text_and_booleans_match_or_not() -> None:
     text = np.array([b"a\0", b"b"], dtype=object)
     (matches,) = tallied(text, "matches", expected=np.array([b"a\0", b"c"], dtype=object))
-    assert matches == Measured(0.5, 2, Example(1, "c", "b"))
+    assert matches == Measurement(0.5, 2, Example(1, "c", "b"))
     (matches,) = tallied(np.array([b"a", b"b"], dtype=object), "matches", expected=np.array([b"a", b"b"]))
     assert matches.value == 1
     (matches,) = tallied(np.array([True, False]), "matches", expected=np.array([True, True]))
@@ -170,19 +170,19 @@ def test_answers_of_another_shape() -> None:
 # The verdict ---------------------------------------------------------------------------------------------------------
 
 
-def finding(metric: str, value: float, bound: Bound, example: Example | None = None) -> Finding:
-    return Finding(Check("f", "s", "o", (bound,)), "o", bound, Measured(value, 20, example))
+def finding(metric: str, value: float, bound: Bound, example: Example | None = None) -> BoundResult:
+    return BoundResult(Check("f", "s", "o", (bound,)), "o", bound, Measurement(value, 20, example))
 
 
 def test_the_first_broken_bound_is_the_verdict() -> None:
     accuracy, loss = Bound(Metric.ACCURACY, 0.9, ">=0.9"), Bound(Metric.LOSS, 1, "<=1")
     with pytest.raises(GateFailedError) as caught:
-        judge([finding("a", 0.95, accuracy), finding("b", float("nan"), loss), finding("c", 0.1, accuracy)], "serving")
+        raise_for_failures([finding("a", 0.95, accuracy), finding("b", float("nan"), loss), finding("c", 0.1, accuracy)], "serving")
     document = json.loads(caught.value.verdict.json())
     assert (document["metric"], document["measured"], document["stage"]) == ("loss", None, "serving")
     assert "loss is not finite, the gate wants <=1" in document["message"]
     assert "also broken: accuracy is 0.1, the gate wants >=0.9" in document["message"]
-    judge([finding("a", 0.95, accuracy)], "start")
+    raise_for_failures([finding("a", 0.95, accuracy)], "start")
 
 
 @given(st.text(), st.text(max_size=3000), st.text(max_size=6000), st.lists(st.text(max_size=500), max_size=9))
@@ -190,10 +190,10 @@ def test_a_message_never_exceeds_what_the_kubelet_keeps(
     message: str, name: str, output: str, values: list[str]
 ) -> None:
     example = Example(
-        1, verdict.shown(np.array([value.encode(errors="ignore") for value in values], dtype=object)), values
+        1, gate_verdict.shown(np.array([value.encode(errors="ignore") for value in values], dtype=object)), values
     )
     long = Verdict(message * 50, {"metric": "matches", "signature": name, "output": output}, example).json()
-    for text in (long, verdict.invalid(message * 50)):
+    for text in (long, gate_verdict.invalid(message * 50)):
         # Of 12 KiB for the pod: six containers, of which injected sidecars may be three.
         assert len(text.encode(errors="replace")) <= 2048
         assert {"reason", "message"} <= set(json.loads(text))
@@ -214,24 +214,24 @@ def test_a_message_never_exceeds_what_the_kubelet_keeps(
     ],
 )
 def test_values_are_cut(value: Any, text: Any) -> None:
-    assert verdict.shown(value) == text
+    assert gate_verdict.shown(value) == text
 
 
 # Tensors -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", sorted(set(tensors.DTYPES.values()) - {"string", "bfloat16"}))
+@pytest.mark.parametrize("dtype", sorted(set(tensor_proto.DTYPES.values()) - {"string", "bfloat16"}))
 def test_tensors_there_and_back(dtype: str) -> None:
     array = (RANDOM.normal(size=(2, 3)) * 5).astype(dtype)
-    back = tensors.from_proto(tensors.to_proto(array, dtype))
+    back = tensor_proto.from_proto(tensor_proto.to_proto(array, dtype))
     assert back.dtype == array.dtype
     assert np.array_equal(back, array)
 
 
 def test_text_there_and_back() -> None:
     array = np.array([[b"a\0", b""]], dtype=object)
-    assert tensors.from_proto(tensors.to_proto(array, "string")).tolist() == [[b"a\0", b""]]
-    assert tensors.from_proto(tensors.to_proto(np.array([b"ab", b"c"]), "string")).tolist() == [b"ab", b"c"]
+    assert tensor_proto.from_proto(tensor_proto.to_proto(array, "string")).tolist() == [[b"a\0", b""]]
+    assert tensor_proto.from_proto(tensor_proto.to_proto(np.array([b"ab", b"c"]), "string")).tolist() == [b"ab", b"c"]
 
 
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False))
@@ -241,8 +241,8 @@ def test_bfloat16_is_the_nearest(value: float) -> None:
     array = np.array([value], np.float32)
     with np.errstate(over="ignore"):
         reference = array.astype(ml_dtypes.bfloat16)
-    assert tensors.from_proto(tensors.to_proto(array, "bfloat16"))[0] == float(reference[0])
-    assert tensors.from_proto(tensors.to_proto(reference.view("V2"), "bfloat16"))[0] == float(reference[0])
+    assert tensor_proto.from_proto(tensor_proto.to_proto(array, "bfloat16"))[0] == float(reference[0])
+    assert tensor_proto.from_proto(tensor_proto.to_proto(reference.view("V2"), "bfloat16"))[0] == float(reference[0])
 
 
 def message(dtype: int, shape: list[int], **fields: Any) -> Any:
@@ -271,7 +271,7 @@ def message(dtype: int, shape: list[int], **fields: Any) -> Any:
     ],
 )
 def test_tensors_of_a_server(proto: Any, values: list[Any]) -> None:
-    assert tensors.from_proto(proto).tolist() == values
+    assert tensor_proto.from_proto(proto).tolist() == values
 
 
 @pytest.mark.parametrize(
@@ -289,52 +289,52 @@ def test_tensors_of_a_server(proto: Any, values: list[Any]) -> None:
 )
 def test_tensors_that_are_none(proto: Any, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        tensors.from_proto(proto)
+        tensor_proto.from_proto(proto)
 
 
-# The pulse -----------------------------------------------------------------------------------------------------------
+# The readiness -----------------------------------------------------------------------------------------------------------
 
 
-def after(*heard: Heard) -> Pulse:
-    pulse = Pulse()
+def after(*heard: ProbeResult) -> Readiness:
+    readiness = Readiness()
     for each in heard:
-        pulse = pulse.after(each)
-    return pulse
+        readiness = readiness.after(each)
+    return readiness
 
 
 @pytest.mark.parametrize(
     ("heard", "out"),
     [
-        ([Heard.ANSWER, Heard.BUSY], False),
-        ([Heard.BUSY] * 1000, False),
-        ([Heard.GONE], True),
-        ([Heard.DEAF], True),
-        ([Heard.SLOW] * 2, False),
-        ([Heard.SLOW] * 3, True),
-        ([Heard.SLOW, Heard.SLOW, Heard.BUSY, Heard.SLOW, Heard.SLOW], False),
-        ([Heard.REFUSED], False),
-        ([Heard.REFUSED, Heard.REFUSED], True),
-        ([Heard.REFUSED, Heard.ANSWER, Heard.REFUSED], False),
-        ([Heard.SLOW, Heard.REFUSED, Heard.SLOW, Heard.REFUSED], False),
+        ([ProbeResult.ANSWERED, ProbeResult.OVERLOADED], False),
+        ([ProbeResult.OVERLOADED] * 1000, False),
+        ([ProbeResult.UNREACHABLE], True),
+        ([ProbeResult.HUNG], True),
+        ([ProbeResult.SLOW] * 2, False),
+        ([ProbeResult.SLOW] * 3, True),
+        ([ProbeResult.SLOW, ProbeResult.SLOW, ProbeResult.OVERLOADED, ProbeResult.SLOW, ProbeResult.SLOW], False),
+        ([ProbeResult.ERROR], False),
+        ([ProbeResult.ERROR, ProbeResult.ERROR], True),
+        ([ProbeResult.ERROR, ProbeResult.ANSWERED, ProbeResult.ERROR], False),
+        ([ProbeResult.SLOW, ProbeResult.ERROR, ProbeResult.SLOW, ProbeResult.ERROR], False),
     ],
 )
-def test_who_leaves_the_endpoints(*, heard: list[Heard], out: bool) -> None:
+def test_who_leaves_the_endpoints(*, heard: list[ProbeResult], out: bool) -> None:
     assert after(*heard).out is out
 
 
 def test_patience_doubles_while_a_server_is_slow() -> None:
-    waits = [after(*[Heard.SLOW] * times).patience(30) for times in range(3)]
+    waits = [after(*[ProbeResult.SLOW] * times).patience(30) for times in range(3)]
     assert waits == [30, 60, 120]
-    assert after(Heard.SLOW, Heard.BUSY).patience(30) == 30
+    assert after(ProbeResult.SLOW, ProbeResult.OVERLOADED).patience(30) == 30
 
 
-@given(st.lists(st.sampled_from([Heard.ANSWER, Heard.BUSY, Heard.SLOW]), max_size=50))
-def test_whoever_answers_now_and_then_stays(heard: list[Heard]) -> None:
-    mixed = [each for one in heard for each in (one, Heard.BUSY)]
-    pulse = Pulse()
+@given(st.lists(st.sampled_from([ProbeResult.ANSWERED, ProbeResult.OVERLOADED, ProbeResult.SLOW]), max_size=50))
+def test_whoever_answers_now_and_then_stays(heard: list[ProbeResult]) -> None:
+    mixed = [each for one in heard for each in (one, ProbeResult.OVERLOADED)]
+    readiness = Readiness()
     for each in mixed:
-        pulse = pulse.after(each)
-        assert not pulse.out
+        readiness = readiness.after(each)
+        assert not readiness.out
 
 
 # The pages -----------------------------------------------------------------------------------------------------------
@@ -343,7 +343,7 @@ def test_whoever_answers_now_and_then_stays(heard: list[Heard]) -> None:
 def test_the_exposition_is_what_prometheus_reads() -> None:
     from prometheus_client.parser import text_string_to_metric_families  # noqa: PLC0415 - the independent source
 
-    state = State('a "model"\\\n', "3", wall=lambda: 1.5)
+    state = ProberStatus('a "model"\\\n', "3", wall=lambda: 1.5)
     bound = Bound(Metric.LOSS, 1, "<=1")
     state.checked("failed", [finding("x", float("nan"), bound)])
     state.checked("passed", [finding("x", float("inf"), bound)])
@@ -374,7 +374,7 @@ def test_the_exposition_is_what_prometheus_reads() -> None:
 
 def test_a_loop_that_does_not_move_is_not_alive() -> None:
     now = [0.0]
-    state = State("m", "1", clock=lambda: now[0])
+    state = ProberStatus("m", "1", clock=lambda: now[0])
     state.alive_for(10)
     assert state.alive
     now[0] = 10.5
