@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from slipway.api import parse_gate
 from tests.ports import free_port
 
 SECONDS = 120
@@ -34,6 +35,16 @@ def golden_npz(path: Path, **arrays: Any) -> Path:
     return path
 
 
+def resolved(gate: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a gate as the operator gives it to a prober; `golden` may be left out.
+
+    `intervalSeconds` is taken over: the API wants at least 10 s, which is long for a test.
+    """
+    written = {name: value for name, value in gate.items() if name != "intervalSeconds"}
+    found = parse_gate(json.dumps({"golden": {"configMap": "g"}} | written))
+    return found | {name: value for name, value in gate.items() if name == "intervalSeconds"}
+
+
 class Prober:
     """A running prober."""
 
@@ -50,7 +61,7 @@ class Prober:
         self.port = free_port()
         self.verdict_file = folder / f"termination-{self.port}"
         self.log_file = folder / f"prober-{self.port}.log"
-        text = gate if isinstance(gate, str) else json.dumps({"golden": {"configMap": "g"}} | gate)
+        text = gate if isinstance(gate, str) else json.dumps(resolved(gate))
         with self.log_file.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "slipway_tools", "prober", f"--server=127.0.0.1:{port}", f"--model={model}",

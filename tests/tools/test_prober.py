@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.model_server.harness import Server, serving
-from tests.tools.probers import Start, golden_npz, until
+from tests.tools.probers import Start, golden_npz, resolved, until
 
 # What the model called half answers: half of x, plus 2.
 X = np.linspace(-3, 3, 20, dtype=np.float32).reshape(-1, 1)
@@ -40,11 +40,11 @@ def test_a_model_that_answers_rightly(server: Server, start: Start, tmp_path: Pa
     prober = start(server.port, golden, gate).wait_ready()
     assert prober.get("/healthz")[0] == 200
     assert prober.metric("slipway_gate_passed", model="half", revision="3") == 1
-    assert prober.metric("slipway_gate_measured", metric="matches", signature="serving_default", output="y") == 1
+    assert prober.metric("slipway_gate_metric_value", metric="matches", signature="serving_default", output="y") == 1
     assert prober.metric("slipway_gate_samples", metric="matches") == 20
     assert prober.metric("slipway_gate_samples", metric="p99LatencyMillis") == 100
     assert prober.metric("slipway_gate_bound", metric="maxAbsoluteError") == 1e-4
-    assert prober.metric("slipway_gate_checks_total", result="passed") == 1
+    assert prober.metric("slipway_gate_evaluations_total", result="passed") == 1
 
 
 def test_a_model_that_answers_wrongly(server: Server, start: Start, tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_a_model_that_answers_wrongly(server: Server, start: Start, tmp_path: Pa
     golden = golden_npz(tmp_path / "g.npz", inputs__x=X, outputs__y=wrong)
     assert start(server.port, golden, {"metrics": {"matches": ">=0.5"}}).verdict() == {
         "reason": "GateFailed",
-        "message": "matches is 0.15, the gate wants >=0.5 over 20 examples, output 'y' of signature 'serving_default'; "
+        "message": "matches is 0.15, the gate requires >=0.5 over 20 examples, output 'y' of signature 'serving_default'; "
         "example 3: expected 1.97368, got 0.973684",
         "metric": "matches",
         "measured": 0.15,
@@ -74,7 +74,7 @@ def test_accuracy_of_a_classifier(server: Server, start: Start, tmp_path: Path) 
     right = golden_npz(tmp_path / "right.npz", inputs__image=images, labels=labels)
     wrong = golden_npz(tmp_path / "wrong.npz", inputs__image=images, labels=(labels + 1) % 10)
     gate = {"metrics": {"accuracy": ">=0.95"}, "batchSize": 16}
-    assert start(server.port, right, gate, model="digits").wait_ready().metric("slipway_gate_measured") == 1
+    assert start(server.port, right, gate, model="digits").wait_ready().metric("slipway_gate_metric_value") == 1
     verdict = start(server.port, wrong, gate, model="digits").verdict()
     assert (verdict["reason"], verdict["metric"], verdict["measured"]) == ("GateFailed", "accuracy", 0)
 
@@ -113,7 +113,7 @@ def test_json_lines_without_metrics(server: Server, start: Start, tmp_path: Path
     lines.append({"signature": "text", "inputs": {"s": "ab"}, "outputs": {"joined": "abab"}})
     golden.write_text("\n".join(map(json.dumps, lines[:5])))
     prober = start(server.port, golden, {}).wait_ready()
-    assert prober.metric("slipway_gate_measured", metric="matches") == 1
+    assert prober.metric("slipway_gate_metric_value", metric="matches") == 1
     golden.write_text(json.dumps(lines[5]))
     text = start(server.port, golden, {}, model="kitchen").wait_ready()
     assert text.metric("slipway_gate_samples", signature="text", output="joined") == 1
@@ -151,7 +151,7 @@ def test_bfloat16_from_json(server: Server, start: Start, tmp_path: Path) -> Non
     golden.write_text('{"inputs": {"x": [0.1, 3]}, "outputs": {"x": [0.1, 3]}}')
     gate = {"signature": "identity_bfloat16", "metrics": {"maxAbsoluteError": "<=0.001"}}
     prober = start(server.port, golden, gate, model="kitchen").wait_ready()
-    error = prober.metric("slipway_gate_measured", metric="maxAbsoluteError")
+    error = prober.metric("slipway_gate_metric_value", metric="maxAbsoluteError")
     assert error == pytest.approx(0.0001, abs=2e-5)
 
 
@@ -174,7 +174,7 @@ def test_half_precision_scores_of_several_outputs(server: Server, start: Start, 
     powers = np.exp(rows)
     loss = -np.log((powers / powers.sum(axis=1, keepdims=True)).max(axis=1)).mean()
     for output in ("half", "brain", "logits"):
-        assert prober.metric("slipway_gate_measured", output=output, metric="loss") == pytest.approx(loss, rel=2e-2)
+        assert prober.metric("slipway_gate_metric_value", output=output, metric="loss") == pytest.approx(loss, rel=2e-2)
     assert prober.metric("slipway_gate_samples", output="half", metric="accuracy") == 30
     assert prober.metric("slipway_gate_samples", output="half", metric="p50LatencyMillis") == 100
 
@@ -233,7 +233,10 @@ def test_a_long_answer_is_cut_in_the_verdict(server: Server, start: Start, tmp_p
     ("gate", "words"),
     [
         ("no json", "this is not JSON"),
-        ({"metrics": {"accuracy": ">=2"}}, "spec.rollout.gate.metrics.accuracy"),
+        (
+            json.dumps(resolved({"metrics": {"accuracy": ">=1"}})).replace("accuracy", "f1"),
+            "spec.rollout.gate.metrics.f1",
+        ),
         ({"metrics": {"accuracy": ">=0.9"}}, "the golden set has no labels"),
         ({"signature": "nope", "metrics": {"matches": ">=1"}}, "nope"),
     ],

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from sklearn import formulas as sk
+from sklearn import metrics as sk
 
 from slipway_tools.prober import formulas
 
@@ -57,7 +57,9 @@ def test_cross_entropy(scores: np.ndarray, seed: int) -> None:
     assert ours == pytest.approx(expected)
     normal = probabilities / probabilities.sum(axis=1, keepdims=True)
     reference = sk.log_loss(labels, normal, labels=np.arange(scores.shape[1]))
-    assert formulas.cross_entropy_of_probabilities(normal, labels).mean() == pytest.approx(reference, rel=1e-5, abs=1e-6)
+    assert formulas.cross_entropy_of_probabilities(normal, labels).mean() == pytest.approx(
+        reference, rel=1e-5, abs=1e-6
+    )
     of_logits = formulas.cross_entropy_of_logits(np.log(normal), labels).mean()
     assert of_logits == pytest.approx(reference, rel=1e-5, abs=1e-6)
 
@@ -75,7 +77,9 @@ def test_logits_may_be_shifted(scores: np.ndarray, seed: int, shift: float) -> N
 def test_binary_cross_entropy(logits: np.ndarray, seed: int) -> None:
     labels = np.random.default_rng(seed).integers(0, 2, len(logits))
     reference = sk.log_loss(labels, 1 / (1 + np.exp(-logits)), labels=[0, 1])
-    assert formulas.binary_cross_entropy_of_logits(logits, labels).mean() == pytest.approx(reference, rel=1e-3, abs=1e-9)
+    assert formulas.binary_cross_entropy_of_logits(logits, labels).mean() == pytest.approx(
+        reference, rel=1e-3, abs=1e-9
+    )
     gentle = logits / 10
     probabilities = 1 / (1 + np.exp(-gentle))
     both = formulas.binary_cross_entropy_of_probabilities(probabilities, labels)

@@ -1,5 +1,6 @@
 """The prober's loop on a clock that does not tick by itself: what a server says only once in a while."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -22,6 +23,7 @@ from slipway_tools.prober.serving_client import (
     TensorSpec,
     UnreachableError,
 )
+from tests.tools.probers import resolved
 
 X = np.ones((4, 1), np.float32)
 GOLDEN = {"serving_default": Examples(4, {"x": X}, {"y": X})}
@@ -30,9 +32,9 @@ MODEL = {"serving_default": Signature({"x": TensorSpec("float32", (-1, 1))}, {"y
 
 @dataclass
 class Scripted(ServingClient):
-    """A server that answers its input after `seconds`, unless the script has trouble for the question of that number."""
+    """A server that answers its input after `seconds`, unless the script has an error for the request of that number."""
 
-    trouble: dict[int, RequestError] = field(default_factory=dict)
+    errors: dict[int, RequestError] = field(default_factory=dict)
     seconds: Callable[[int], float] = lambda number: 0.001
     now: float = 0.0
     asked: int = 0
@@ -64,15 +66,16 @@ class Scripted(ServingClient):
     def predict(self, request: Request, timeout: float) -> dict[str, object]:
         self.asked += 1
         self.now += self.seconds(self.asked)
-        if error := self.trouble.get(self.asked):
+        if error := self.errors.get(self.asked):
             raise error
         return {"y": request.message}
 
 
 def started(server: Scripted, metrics: str = '{"matches": ">=1"}') -> ProbeLoop:
     lines: list[str] = []
+    gate = resolved_gate.parse(json.dumps(resolved({"metrics": json.loads(metrics), "timeout": "30s"})))
     loop = ProbeLoop(
-        resolved_gate.parse(f'{{"metrics": {metrics}, "timeout": "30s"}}'), GOLDEN, server, ProberStatus("m", "1", clock=server.clock),
+        gate, GOLDEN, server, ProberStatus("m", "1", clock=server.clock),
         lines.append, clock=server.clock, sleep=server.sleep, chance=lambda: 0.5,
     )  # fmt: skip
     loop._start()
@@ -80,7 +83,7 @@ def started(server: Scripted, metrics: str = '{"matches": ">=1"}') -> ProbeLoop:
 
 
 def checks(loop: ProbeLoop, result: str) -> bool:
-    return f'result="{result}"}} 1.0' in loop.state.exposition()
+    return f'result="{result}"}} 1.0' in loop.status.exposition()
 
 
 def test_a_server_that_goes_away_during_the_gate_is_waited_for() -> None:
@@ -128,7 +131,7 @@ def test_a_latency_that_is_missed_three_times_counts() -> None:
 def test_sampling_ends_in_time() -> None:
     server = Scripted(seconds=lambda number: 1.0)
     loop = started(server, '{"p50LatencyMillis": "<=2000"}')
-    assert 'slipway_gate_samples{model="m",revision="1",signature="serving_default"' in loop.state.exposition()
+    assert 'slipway_gate_samples{model="m",revision="1",signature="serving_default"' in loop.status.exposition()
     # Four answers, six to warm up, twenty samples of a second each.
     assert server.asked == 30
 
@@ -150,7 +153,7 @@ class Casting(Scripted):
 
 @pytest.mark.parametrize("metrics", ['{"matches": ">=1"}', '{"maxAbsoluteError": "<=1"}'])
 def test_an_answer_of_another_dtype_than_the_signature_says(metrics: str) -> None:
-    with pytest.raises(GateInvalidError, match="answers int64, its signature says float32"):
+    with pytest.raises(GateInvalidError, match="is int64 in the answer, and float32 in the signature"):
         started(Casting(), metrics)
 
 
@@ -158,8 +161,8 @@ def test_what_hangs_leaves_the_endpoints_with_its_reason() -> None:
     server = Scripted()
     loop = started(server)
     evaluator = loop._connect()
-    server.trouble = {server.asked + 1: UnreachableError("connection refused")}
+    server.errors = {server.asked + 1: UnreachableError("connection refused")}
     loop._serve(evaluator)
-    loop._out()
-    assert not loop.state.ready
-    assert "connection refused" in loop.state.why
+    loop._become_unready()
+    assert not loop.status.ready
+    assert "connection refused" in loop.status.reason

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn import formulas as sk
+from sklearn import metrics as sk
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
-from slipway_tools.prober import tensor_proto
+from slipway_tools.prober import gate_verdict, tensor_proto
 from slipway_tools.prober.accumulators import Accumulator, Measurement
 from slipway_tools.prober.evaluation import BoundResult, raise_for_failures
-from slipway_tools.prober.evaluation_plan import OutputCheck
+from slipway_tools.prober.evaluation_plan import EvaluationTask
 from slipway_tools.prober.gate_errors import GateFailedError, GateInvalidError
 from slipway_tools.prober.gate_verdict import Example, Verdict
 from slipway_tools.prober.prober_status import ProberStatus
@@ -22,17 +22,17 @@ from slipway_tools.prober.resolved_gate import Bound, Check, Gate, Metric
 from slipway_tools.prober.serving_client import TensorSpec
 
 RANDOM = np.random.default_rng(5)
+GATE = Gate("s", (), 1e-5, 1e-3, top_k=2, batch_size=1, timeout_seconds=30, interval_seconds=None)
 
 
-def task(*names: str, expected: Any = None, labels: Any = None, dtype: str = "float32") -> OutputCheck:
-    bounds = tuple(Bound(Metric(name), 1.0, "<=1") for name in names)
+def task(*names: str, expected: Any = None, labels: Any = None, dtype: str = "float32") -> EvaluationTask:
+    bounds = tuple(Bound(Metric(name), "<=", 1.0) for name in names)
     check = Check("spec.rollout.gate", "s", "o", bounds)
-    return OutputCheck(check, "o", TensorSpec(dtype, None), expected, None if labels is None else np.asarray(labels))
+    return EvaluationTask(check, "o", TensorSpec(dtype, None), expected, None if labels is None else np.asarray(labels))
 
 
 def tallied(got: np.ndarray, *names: str, batch: int = 3, **against: Any) -> list[Measurement]:
-    gate = Gate("s", (), top_k=2)
-    accumulator = Accumulator(gate, task(*names, dtype=str(got.dtype), **against))
+    accumulator = Accumulator(GATE, task(*names, dtype=str(got.dtype), **against))
     for start in range(0, len(got), batch):
         accumulator.add(start, got[start : start + batch])
     return [accumulator.result(Metric(name)) for name in names]
@@ -90,11 +90,11 @@ def test_scores_that_are_not_finite_measure_nothing(broken: float, columns: int)
 @pytest.mark.parametrize(
     ("got", "labels", "names", "words"),
     [
-        (np.ones((2, 3, 4), np.float32), [0, 0], ["accuracy"], "answers [3, 4] for each example"),
-        (np.ones((2, 0), np.float32), [0, 0], ["accuracy"], "answers [0] for each example"),
+        (np.ones((2, 3, 4), np.float32), [0, 0], ["accuracy"], "has shape [3, 4] for each example"),
+        (np.ones((2, 0), np.float32), [0, 0], ["accuracy"], "has shape [0] for each example"),
         (np.ones((2, 3), np.float32), [0, 3], ["accuracy"], "the label of example 1 is 3"),
         (np.ones((2, 1), np.float32), [0, 2], ["accuracy"], "the label of example 1 is 2"),
-        (np.ones((2, 2), np.float32), [0, 1], ["topKAccuracy"], "the 2 highest of 2 are always right"),
+        (np.ones((2, 2), np.float32), [0, 1], ["topKAccuracy"], "the 2 highest of 2 always contain the label"),
         (np.ones((2, 1), np.int64), [0, 1], ["loss"], "is the number of a class"),
     ],
 )
@@ -132,8 +132,7 @@ def test_what_is_right_has_no_example() -> None:
 
 
 def test_answers_of_one_score_and_of_several() -> None:
-    gate = Gate("s", ())
-    accumulator = Accumulator(gate, task("accuracy", labels=[0, 0, 1]))
+    accumulator = Accumulator(GATE, task("accuracy", labels=[0, 0, 1]))
     accumulator.add(0, np.array([[0.9, 0.1], [0.9, 0.1]], np.float32))
     with pytest.raises(GateInvalidError, match="one score for some examples and several for others"):
         accumulator.add(2, np.array([[0.9]], np.float32))
@@ -162,7 +161,7 @@ def test_a_distance_to_what_is_not_finite(broken: float) -> None:
 
 def test_answers_of_another_shape() -> None:
     with pytest.raises(
-        GateInvalidError, match=r"outputs/o of signature 's' has \[2\] for each example, the model answers \[3\]"
+        GateInvalidError, match=r"outputs/o of signature 's' has \[2\] for each example, the model's answer has \[3\]"
     ):
         tallied(np.ones((2, 3)), "matches", expected=np.ones((2, 2)))
 
@@ -175,13 +174,15 @@ def finding(metric: str, value: float, bound: Bound, example: Example | None = N
 
 
 def test_the_first_broken_bound_is_the_verdict() -> None:
-    accuracy, loss = Bound(Metric.ACCURACY, 0.9, ">=0.9"), Bound(Metric.LOSS, 1, "<=1")
+    accuracy, loss = Bound(Metric.ACCURACY, ">=", 0.9), Bound(Metric.LOSS, "<=", 1)
     with pytest.raises(GateFailedError) as caught:
-        raise_for_failures([finding("a", 0.95, accuracy), finding("b", float("nan"), loss), finding("c", 0.1, accuracy)], "serving")
+        raise_for_failures(
+            [finding("a", 0.95, accuracy), finding("b", float("nan"), loss), finding("c", 0.1, accuracy)], "serving"
+        )
     document = json.loads(caught.value.verdict.json())
     assert (document["metric"], document["measured"], document["stage"]) == ("loss", None, "serving")
-    assert "loss is not finite, the gate wants <=1" in document["message"]
-    assert "also broken: accuracy is 0.1, the gate wants >=0.9" in document["message"]
+    assert "loss is not finite, the gate requires <=1" in document["message"]
+    assert "also missed: accuracy is 0.1, the gate requires >=0.9" in document["message"]
     raise_for_failures([finding("a", 0.95, accuracy)], "start")
 
 
@@ -295,15 +296,15 @@ def test_tensors_that_are_none(proto: Any, words: str) -> None:
 # The readiness -----------------------------------------------------------------------------------------------------------
 
 
-def after(*heard: ProbeResult) -> Readiness:
+def after(*results: ProbeResult) -> Readiness:
     readiness = Readiness()
-    for each in heard:
+    for each in results:
         readiness = readiness.after(each)
     return readiness
 
 
 @pytest.mark.parametrize(
-    ("heard", "out"),
+    ("results", "lost"),
     [
         ([ProbeResult.ANSWERED, ProbeResult.OVERLOADED], False),
         ([ProbeResult.OVERLOADED] * 1000, False),
@@ -318,23 +319,23 @@ def after(*heard: ProbeResult) -> Readiness:
         ([ProbeResult.SLOW, ProbeResult.ERROR, ProbeResult.SLOW, ProbeResult.ERROR], False),
     ],
 )
-def test_who_leaves_the_endpoints(*, heard: list[ProbeResult], out: bool) -> None:
-    assert after(*heard).out is out
+def test_who_leaves_the_endpoints(*, results: list[ProbeResult], lost: bool) -> None:
+    assert after(*results).lost is lost
 
 
-def test_patience_doubles_while_a_server_is_slow() -> None:
-    waits = [after(*[ProbeResult.SLOW] * times).patience(30) for times in range(3)]
+def test_the_deadline_doubles_while_a_server_is_slow() -> None:
+    waits = [after(*[ProbeResult.SLOW] * times).deadline(30) for times in range(3)]
     assert waits == [30, 60, 120]
-    assert after(ProbeResult.SLOW, ProbeResult.OVERLOADED).patience(30) == 30
+    assert after(ProbeResult.SLOW, ProbeResult.OVERLOADED).deadline(30) == 30
 
 
 @given(st.lists(st.sampled_from([ProbeResult.ANSWERED, ProbeResult.OVERLOADED, ProbeResult.SLOW]), max_size=50))
-def test_whoever_answers_now_and_then_stays(heard: list[ProbeResult]) -> None:
-    mixed = [each for one in heard for each in (one, ProbeResult.OVERLOADED)]
+def test_whoever_answers_now_and_then_stays(results: list[ProbeResult]) -> None:
+    mixed = [each for one in results for each in (one, ProbeResult.OVERLOADED)]
     readiness = Readiness()
     for each in mixed:
         readiness = readiness.after(each)
-        assert not readiness.out
+        assert not readiness.lost
 
 
 # The pages -----------------------------------------------------------------------------------------------------------
@@ -343,21 +344,21 @@ def test_whoever_answers_now_and_then_stays(heard: list[ProbeResult]) -> None:
 def test_the_exposition_is_what_prometheus_reads() -> None:
     from prometheus_client.parser import text_string_to_metric_families  # noqa: PLC0415 - the independent source
 
-    state = ProberStatus('a "model"\\\n', "3", wall=lambda: 1.5)
-    bound = Bound(Metric.LOSS, 1, "<=1")
-    state.checked("failed", [finding("x", float("nan"), bound)])
-    state.checked("passed", [finding("x", float("inf"), bound)])
-    state.checked("busy")
-    families = {family.name: family for family in text_string_to_metric_families(state.exposition())}
+    status = ProberStatus('a "model"\\\n', "3", wall=lambda: 1.5)
+    bound = Bound(Metric.LOSS, "<=", 1)
+    status.record("failed", [finding("x", float("nan"), bound)])
+    status.record("passed", [finding("x", float("inf"), bound)])
+    status.record("overloaded")
+    families = {family.name: family for family in text_string_to_metric_families(status.exposition())}
     assert {name: family.type for name, family in families.items()} == {
-        "slipway_gate_measured": "gauge",
+        "slipway_gate_metric_value": "gauge",
         "slipway_gate_bound": "gauge",
         "slipway_gate_samples": "gauge",
         "slipway_gate_passed": "gauge",
-        "slipway_gate_checks": "counter",
-        "slipway_gate_last_check_timestamp_seconds": "gauge",
+        "slipway_gate_evaluations": "counter",
+        "slipway_gate_last_evaluation_timestamp_seconds": "gauge",
     }
-    (sample,) = families["slipway_gate_measured"].samples
+    (sample,) = families["slipway_gate_metric_value"].samples
     assert sample.labels == {
         "model": 'a "model"\\\n',
         "revision": "3",
@@ -366,16 +367,16 @@ def test_the_exposition_is_what_prometheus_reads() -> None:
         "metric": "loss",
     }
     assert sample.value == float("inf")
-    checks = {sample.labels["result"]: sample.value for sample in families["slipway_gate_checks"].samples}
-    assert checks == {"passed": 1, "failed": 1, "busy": 1, "unanswered": 0}
+    checks = {sample.labels["result"]: sample.value for sample in families["slipway_gate_evaluations"].samples}
+    assert checks == {"passed": 1, "failed": 1, "overloaded": 1, "unanswered": 0}
     assert families["slipway_gate_passed"].samples[0].value == 1
-    assert families["slipway_gate_last_check_timestamp_seconds"].samples[0].value == 1.5
+    assert families["slipway_gate_last_evaluation_timestamp_seconds"].samples[0].value == 1.5
 
 
 def test_a_loop_that_does_not_move_is_not_alive() -> None:
     now = [0.0]
-    state = ProberStatus("m", "1", clock=lambda: now[0])
-    state.alive_for(10)
-    assert state.alive
+    status = ProberStatus("m", "1", clock=lambda: now[0])
+    status.alive_for(10)
+    assert status.alive
     now[0] = 10.5
-    assert not state.alive
+    assert not status.alive
