@@ -1,12 +1,13 @@
 """What the gate's sidecar costs: `python -m bench.prober --model DIR --golden FILE [--seconds 60]`.
 
 Starts the drop-in model server and the prober as two processes, as a pod does, and prints the prober's resident memory, its
-share of a CPU at rest, the CPU time of one check of the whole golden set (prober and server), and the seconds from the
-server's open port to ready.
+share of a CPU at rest, the CPU time of one evaluation of the golden set (prober and server), and the seconds from the server's
+open port to ready.
 """
 
 import argparse
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -20,9 +21,10 @@ from pathlib import Path
 
 from bench.process import REPOSITORY, cpu_seconds, memory_mib
 from cluster.controlplane import free_ports
+from slipway.api import parse_gate
 
 _WAIT_SECONDS = 120
-_EVERY_SECONDS = 10
+_INTERVAL = {"interval": "10s"}
 _NAME = "model"
 
 
@@ -31,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.prober", description=__doc__.splitlines()[0])
     parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="folder of numbered SavedModels")
     parser.add_argument("--golden", required=True, type=Path, metavar="FILE", help="golden set, npz or JSON lines")
-    parser.add_argument("--gate", metavar="JSON", help="default: accuracy and p99 latency, bounds that always hold",
+    parser.add_argument("--gate", metavar="JSON", help="spec.rollout.gate without golden; default: bounds that always hold",
                         default='{"output":"probabilities","metrics":{"accuracy":">=0.01","p99LatencyMillis":"<=10000"}}')  # fmt: skip
     parser.add_argument("--seconds", type=float, default=60, help="how long to measure at rest")
     options = parser.parse_args(arguments)
@@ -53,15 +55,14 @@ def _measure(options: argparse.Namespace, folder: Path) -> None:
         _until(lambda: _answers(f"http://127.0.0.1:{rest}/v1/models/{_NAME}"), "the server")
         begun = time.monotonic()
         _until(lambda: _answers(f"http://127.0.0.1:{web}/ready"), "the prober")
-        print(f"server open to ready, prober waiting    {time.monotonic() - begun:8.2f} s")
-    every = options.gate.rstrip().removesuffix("}") + f',"every":"{_EVERY_SECONDS}s"}}'
-    with _server(options.model, port, rest, folder) as server, _prober(options, port, web, folder, every) as prober:
+        print(f"server open to ready, prober waiting   {time.monotonic() - begun:8.2f} s")
+    with _server(options.model, port, rest, folder) as server, _prober(options, port, web, folder, _INTERVAL) as prober:
         _until(lambda: _answers(f"http://127.0.0.1:{web}/ready"), "the prober")
-        _checks(prober, server, web)
+        _evaluations(prober, server, web)
 
 
 def _rest(prober: int, web: int, seconds: float) -> None:
-    """Measure between checks: heartbeats and a probe a second, as in a pod."""
+    """Measure between evaluations: heartbeats, and a readiness probe each second as in a pod."""
     before, begun = cpu_seconds(prober), time.monotonic()
     while time.monotonic() - begun < seconds:
         _answers(f"http://127.0.0.1:{web}/ready")
@@ -72,14 +73,14 @@ def _rest(prober: int, web: int, seconds: float) -> None:
     print(f"resident memory at most                {memory_mib(prober, 'VmHWM'):8.1f} MiB")
 
 
-def _checks(prober: int, server: int, web: int, count: int = 3) -> None:
-    """Measure the CPU time of whole checks; what runs besides them is measured above and small."""
+def _evaluations(prober: int, server: int, web: int, count: int = 3) -> None:
+    """Measure the CPU time of whole evaluations; what else runs is small, and measured above."""
     done = _passed(web)
-    _until(lambda: _passed(web) > done, "the first check")
+    _until(lambda: _passed(web) > done, "the first evaluation")
     done, prober_before, server_before = _passed(web), cpu_seconds(prober), cpu_seconds(server)
-    _until(lambda: _passed(web) >= done + count, "more checks")
-    print(f"CPU time of a check, prober             {(cpu_seconds(prober) - prober_before) / count * 1000:8.0f} ms")
-    print(f"CPU time of a check, server            {(cpu_seconds(server) - server_before) / count * 1000:8.0f} ms")
+    _until(lambda: _passed(web) >= done + count, "more evaluations")
+    print(f"CPU time of an evaluation, prober      {(cpu_seconds(prober) - prober_before) / count * 1000:8.0f} ms")
+    print(f"CPU time of an evaluation, server      {(cpu_seconds(server) - server_before) / count * 1000:8.0f} ms")
 
 
 def _passed(web: int) -> float:
@@ -109,7 +110,7 @@ def _server(model: Path, port: int, rest: int, folder: Path) -> contextlib.Abstr
 
 
 def _prober(
-    options: argparse.Namespace, port: int, web: int, folder: Path, gate: str | None = None
+    options: argparse.Namespace, port: int, web: int, folder: Path, further: Mapping[str, str] | None = None
 ) -> contextlib.AbstractContextManager[int]:
     stubs = folder / "stubs"
     if not stubs.exists():
@@ -117,8 +118,10 @@ def _prober(
             [sys.executable, REPOSITORY / "images" / "tools" / "stubs.py", "--site-packages",
              sysconfig.get_path("purelib"), "--output", stubs], check=True, capture_output=True,
         )  # fmt: skip
+    written = {"golden": {"path": "golden"}} | json.loads(options.gate) | (further or {})
+    gate = parse_gate(json.dumps(written))
     command = ["-m", "slipway_tools", "prober", f"--server=127.0.0.1:{port}", f"--model={_NAME}", f"--port={web}",
-               f"--golden={options.golden}", f"--gate={gate or options.gate}",
+               f"--golden={options.golden}", f"--gate={json.dumps(gate)}",
                f"--termination-log={folder / 'verdict'}"]  # fmt: skip
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": f"{REPOSITORY / 'images' / 'tools'}:{stubs}"}
     return _process(command, environment, folder / "prober.log")

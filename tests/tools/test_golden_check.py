@@ -89,7 +89,7 @@ def test_the_image_reads_the_gate_of_a_prober(check_in_image: Check, golden: Pat
 def test_the_image_says_what_it_lacks_to_read_a_gate_of_a_resource(check_in_image: Check, golden: Path) -> None:
     done = check_in_image(golden, f"--gate={GATE}")
     assert (done.returncode, done.stdout, "Traceback" in done.stderr) == (1, "", False)
-    assert "only the operator's package can read a gate as a resource has it" in done.stderr
+    assert "reading a gate in this form needs the operator's package" in done.stderr
     assert "No module named 'slipway'" in done.stderr
     assert "run the command from a checkout" in done.stderr
 

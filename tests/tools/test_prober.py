@@ -241,7 +241,9 @@ def test_a_long_answer_is_cut_in_the_verdict(server: Server, start: Start, tmp_p
         ({"signature": "nope", "metrics": {"matches": ">=1"}}, "nope"),
     ],
 )
-def test_a_gate_that_cannot_be_asked(server: Server, start: Start, tmp_path: Path, gate: object, words: str) -> None:
+def test_a_gate_that_cannot_be_evaluated(
+    server: Server, start: Start, tmp_path: Path, gate: object, words: str
+) -> None:
     golden = golden_npz(tmp_path / "g.npz", inputs__x=X, outputs__y=Y)
     verdict = start(server.port, golden, gate).verdict()
     assert verdict["reason"] == "GateInvalid"

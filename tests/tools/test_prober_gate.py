@@ -440,7 +440,7 @@ def bound(tmp_path: Path, arrays: dict[str, Any], **fields: Any) -> tuple[Signat
     return build_plans(parsed(**fields), read(golden_npz(tmp_path / "g.npz", **arrays)), MODEL)
 
 
-def test_what_is_asked(tmp_path: Path) -> None:
+def test_what_is_sent(tmp_path: Path) -> None:
     arrays = {
         "inputs/x": X,
         "labels": np.arange(8),
@@ -509,9 +509,13 @@ ACCURATE = {"metrics": {"accuracy": ">=0.9"}, "output": "scores"}
             "the model answers qint8, which cannot be compared",
         ),
         (
-            D,
-            ACCURATE | {"checks": [{"output": "scores", "metrics": {"loss": "<=1"}}]},
-            "checks[0]: output 'scores' of signature 'serving_default' is bounded in spec.rollout.gate already",
+            {"one:inputs/x": X, "one:outputs/y": X},
+            {
+                "signature": "one",
+                "metrics": {"matches": ">=1"},
+                "checks": [{"signature": "one", "output": "y", "metrics": {"meanAbsoluteError": "<=1"}}],
+            },
+            "checks[0]: output 'y' of signature 'one' is bounded in spec.rollout.gate already",
         ),
     ],
 )  # fmt: skip

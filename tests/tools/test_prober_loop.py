@@ -37,7 +37,7 @@ class Scripted(ServingClient):
     errors: dict[int, RequestError] = field(default_factory=dict)
     seconds: Callable[[int], float] = lambda number: 0.001
     now: float = 0.0
-    asked: int = 0
+    requests: int = 0
     metadata: int = 0
 
     def clock(self) -> float:
@@ -64,9 +64,9 @@ class Scripted(ServingClient):
         return Request(tensor_proto.to_proto(inputs["x"], "float32"), start, len(inputs["x"]))
 
     def predict(self, request: Request, timeout: float) -> dict[str, object]:
-        self.asked += 1
-        self.now += self.seconds(self.asked)
-        if error := self.errors.get(self.asked):
+        self.requests += 1
+        self.now += self.seconds(self.requests)
+        if error := self.errors.get(self.requests):
             raise error
         return {"y": request.message}
 
@@ -117,7 +117,7 @@ def test_a_latency_that_is_missed_once_is_measured_again() -> None:
     server = Scripted(seconds=lambda number: 0.2 if 10 < number <= 110 else 0.01)
     loop = started(server, '{"p99LatencyMillis": "<=50"}')
     assert checks(loop, "passed")
-    assert server.asked == 210
+    assert server.requests == 210
 
 
 def test_a_latency_that_is_missed_three_times_counts() -> None:
@@ -125,7 +125,7 @@ def test_a_latency_that_is_missed_three_times_counts() -> None:
     with pytest.raises(GateFailedError) as caught:
         started(server, '{"p99LatencyMillis": "<=50", "matches": ">=1"}')
     assert caught.value.verdict.details["metric"] == "p99LatencyMillis"
-    assert server.asked == 310
+    assert server.requests == 310
 
 
 def test_sampling_ends_in_time() -> None:
@@ -133,7 +133,7 @@ def test_sampling_ends_in_time() -> None:
     loop = started(server, '{"p50LatencyMillis": "<=2000"}')
     assert 'slipway_gate_samples{model="m",revision="1",signature="serving_default"' in loop.status.exposition()
     # Four answers, six to warm up, twenty samples of a second each.
-    assert server.asked == 30
+    assert server.requests == 30
 
 
 def test_a_request_that_times_out_counts_as_that_long() -> None:
@@ -161,7 +161,7 @@ def test_what_hangs_leaves_the_endpoints_with_its_reason() -> None:
     server = Scripted()
     loop = started(server)
     evaluator = loop._connect()
-    server.errors = {server.asked + 1: UnreachableError("connection refused")}
+    server.errors = {server.requests + 1: UnreachableError("connection refused")}
     loop._serve(evaluator)
     loop._become_unready()
     assert not loop.status.ready

@@ -102,12 +102,12 @@ def test_a_server_that_hangs(
     assert not prober.verdict_file.exists()
 
 
-def test_another_model_on_the_same_port_is_found_out_when_it_is_asked(
+def test_another_model_on_the_same_port_is_found_by_the_next_evaluation(
     serve: Serve, start: Start, port: int, golden: Path, saved_models: Path, zoo: Path
 ) -> None:
     first = serve(port, saved_models / "half").wait_ready()
     prober = start(port, golden, GATE | {"intervalSeconds": 1}, BEAT).wait_ready()
-    until(lambda: checks(prober, "passed") >= 3, "asked again")
+    until(lambda: checks(prober, "passed") >= 3, "evaluated again")
     kill(first)
     serve(port, zoo)
     verdict = prober.verdict()
@@ -136,7 +136,7 @@ def test_latency_is_not_looked_at_again(
     gate = GATE | {"intervalSeconds": 1, "metrics": {"matches": ">=1", "p99LatencyMillis": "<=10000"}}
     prober = start(port, golden, gate, BEAT).wait_ready()
     measured = prober.metric("slipway_gate_metric_value", metric="p99LatencyMillis")
-    until(lambda: checks(prober, "passed") >= 3, "asked again")
+    until(lambda: checks(prober, "passed") >= 3, "evaluated again")
     assert prober.metric("slipway_gate_metric_value", metric="p99LatencyMillis") == measured
     assert server.process.poll() is None
 
@@ -175,7 +175,7 @@ def test_an_overloaded_server_stays_in_the_endpoints(
         for client in crowd:
             client.join()
     passed = checks(prober, "passed")
-    until(lambda: checks(prober, "passed") > passed, "asked again when there is room")
+    until(lambda: checks(prober, "passed") > passed, "evaluated again when there is room")
     assert "not ready:" not in prober.log
 
 

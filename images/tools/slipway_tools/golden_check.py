@@ -83,8 +83,8 @@ def _resolve(document: Any) -> Any:
         from slipway.api import parse_gate  # noqa: PLC0415
     except ImportError as error:
         raise GateInvalidError(
-            f"{resolved_gate.FIELD}: only the operator's package can read a gate as a resource has it, and it is not "
-            f"here ({error}); run the command from a checkout, or give --gate what the prober of a pod has as its --gate"
+            f"{resolved_gate.FIELD}: reading a gate in this form needs the operator's package ({error}); run the command "
+            "from a checkout, or pass the resolved gate: the --gate argument of the prober in a pod"
         ) from None
     written = {"golden": _GOLDEN} | document if isinstance(document, dict) else document
     try:

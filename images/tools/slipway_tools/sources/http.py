@@ -235,7 +235,7 @@ def _range(part: _Partial) -> dict[str, str]:
 
 
 def _continues(response: http.client.HTTPResponse, part: _Partial) -> bool:
-    """Tell whether a 206 answer begins exactly where `part` ends and speaks of a file of the same size."""
+    """Return whether a 206 answer begins exactly where `part` ends and speaks of a file of the same size."""
     unit, _, rest = response.headers.get("Content-Range", "").partition(" ")
     span, _, total = rest.partition("/")
     known = part.total is None or total in {str(part.total), "*"}
