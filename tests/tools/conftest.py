@@ -28,7 +28,7 @@ def _write_stubs(folder: Path) -> None:
 
 
 def _import_against_stubs() -> None:
-    """Bind what reads messages to the stubs, and leave `import tensorflow` to others as it was."""
+    """Bind the modules that read messages to the stubs, and leave `import tensorflow` as it was for others."""
     if "tensorflow" in sys.modules:
         for name in _READERS:
             importlib.import_module(name)

@@ -1,4 +1,4 @@
-"""A prober process, golden sets, and model servers to hold against them."""
+"""A prober process, golden sets, and gates as the operator resolves them."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The formulas against scikit-learn, and what they say of numbers that are none."""
+"""The formulas against scikit-learn, and their values for NaN and infinity."""
 
 import math
 

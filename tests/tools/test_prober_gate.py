@@ -1,4 +1,4 @@
-"""The gate's JSON, the golden set's two formats, and how both are held against a model's signatures."""
+"""The gate's JSON, the golden set's two formats, and how both are checked against a model's signatures."""
 
 import base64
 import io

@@ -1,4 +1,4 @@
-"""The prober's loop on a clock that does not tick by itself: what a server says only once in a while."""
+"""The prober's loop on a clock of the test's own: answers and errors that a real server gives only now and then."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence

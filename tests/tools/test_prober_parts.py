@@ -1,4 +1,4 @@
-"""Tallies, tensors, the readiness rule and the termination message: the pure parts of the prober."""
+"""Accumulators, tensors, the readiness rule and the termination message: the pure parts of the prober."""
 
 import json
 from typing import Any
@@ -31,14 +31,14 @@ def task(*names: str, expected: Any = None, labels: Any = None, dtype: str = "fl
     return EvaluationTask(check, "o", TensorSpec(dtype, None), expected, None if labels is None else np.asarray(labels))
 
 
-def tallied(got: np.ndarray, *names: str, batch: int = 3, **against: Any) -> list[Measurement]:
+def accumulated(got: np.ndarray, *names: str, batch: int = 3, **against: Any) -> list[Measurement]:
     accumulator = Accumulator(GATE, task(*names, dtype=str(got.dtype), **against))
     for start in range(0, len(got), batch):
         accumulator.add(start, got[start : start + batch])
     return [accumulator.result(Metric(name)) for name in names]
 
 
-# Tallies -------------------------------------------------------------------------------------------------------------
+# Accumulators --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("batch", [1, 3, 7, 100])
@@ -49,7 +49,7 @@ def test_scores(*, batch: int, shape: tuple[int, ...], as_logits: bool) -> None:
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     labels = RANDOM.integers(0, 4, 20)
     got = (logits if as_logits else probabilities).reshape(shape)
-    accuracy, top, loss = tallied(got, "accuracy", "topKAccuracy", "loss", labels=labels, batch=batch)
+    accuracy, top, loss = accumulated(got, "accuracy", "topKAccuracy", "loss", labels=labels, batch=batch)
     assert accuracy.value == pytest.approx(sk.accuracy_score(labels, logits.argmax(axis=1)))
     assert top.value == pytest.approx(sk.top_k_accuracy_score(labels, logits, k=2))
     assert loss.value == pytest.approx(sk.log_loss(labels, probabilities, labels=range(4)), rel=1e-5)
@@ -64,15 +64,15 @@ def test_one_score_is_binary(*, shape: tuple[int, ...], as_logits: bool) -> None
     probabilities = 1 / (1 + np.exp(-logits))
     labels = RANDOM.integers(0, 2, 30)
     got = (logits if as_logits else probabilities).reshape(shape)
-    accuracy, loss = tallied(got, "accuracy", "loss", labels=labels)
+    accuracy, loss = accumulated(got, "accuracy", "loss", labels=labels)
     assert accuracy.value == pytest.approx(sk.accuracy_score(labels, logits > 0))
     assert loss.value == pytest.approx(sk.log_loss(labels, probabilities))
 
 
 def test_class_numbers() -> None:
-    (accuracy,) = tallied(np.array([3, 1, 2]), "accuracy", labels=[3, 2, 2])
+    (accuracy,) = accumulated(np.array([3, 1, 2]), "accuracy", labels=[3, 2, 2])
     assert accuracy == Measurement(2 / 3, 3, Example(1, 2, 1))
-    (accuracy,) = tallied(np.array([[True], [False]]), "accuracy", labels=[1, 1])
+    (accuracy,) = accumulated(np.array([[True], [False]]), "accuracy", labels=[1, 1])
     assert accuracy.value == 0.5
 
 
@@ -81,7 +81,7 @@ def test_class_numbers() -> None:
 def test_scores_that_are_not_finite_measure_nothing(broken: float, columns: int) -> None:
     got = np.full((4, columns), 0.2, np.float32)
     got[2, -1] = broken
-    for measured in tallied(got, "accuracy", "loss", labels=[0, 0, 0, 0]):
+    for measured in accumulated(got, "accuracy", "loss", labels=[0, 0, 0, 0]):
         assert np.isnan(measured.value)
         assert measured.example is not None
         assert measured.example.index == 2 or columns == 1
@@ -100,7 +100,7 @@ def test_scores_that_are_not_finite_measure_nothing(broken: float, columns: int)
 )
 def test_answers_that_labels_do_not_fit(got: np.ndarray, labels: Any, names: list[str], words: str) -> None:
     with pytest.raises(GateInvalidError) as caught:
-        tallied(got, *names, labels=labels)
+        accumulated(got, *names, labels=labels)
     assert words in str(caught.value)
 
 
@@ -114,7 +114,7 @@ def test_distances(dtype: str, batch: int) -> None:
     got = expected.copy()
     got[6, 1] += 5
     got[4, 2] -= 2
-    matches, mean, square, largest = tallied(got, *ERRORS, expected=expected, batch=batch)
+    matches, mean, square, largest = accumulated(got, *ERRORS, expected=expected, batch=batch)
     assert matches.value == 0.8
     assert matches.example is not None
     assert matches.example.index == 4
@@ -127,7 +127,7 @@ def test_distances(dtype: str, batch: int) -> None:
 
 
 def test_what_is_right_has_no_example() -> None:
-    for measured in tallied(np.ones(4), *ERRORS, expected=np.ones(4)):
+    for measured in accumulated(np.ones(4), *ERRORS, expected=np.ones(4)):
         assert measured.example is None
 
 
@@ -140,11 +140,11 @@ def test_answers_of_one_score_and_of_several() -> None:
 
 def test_text_and_booleans_match_or_not() -> None:
     text = np.array([b"a\0", b"b"], dtype=object)
-    (matches,) = tallied(text, "matches", expected=np.array([b"a\0", b"c"], dtype=object))
+    (matches,) = accumulated(text, "matches", expected=np.array([b"a\0", b"c"], dtype=object))
     assert matches == Measurement(0.5, 2, Example(1, "c", "b"))
-    (matches,) = tallied(np.array([b"a", b"b"], dtype=object), "matches", expected=np.array([b"a", b"b"]))
+    (matches,) = accumulated(np.array([b"a", b"b"], dtype=object), "matches", expected=np.array([b"a", b"b"]))
     assert matches.value == 1
-    (matches,) = tallied(np.array([True, False]), "matches", expected=np.array([True, True]))
+    (matches,) = accumulated(np.array([True, False]), "matches", expected=np.array([True, True]))
     assert matches.value == 0.5
 
 
@@ -152,7 +152,7 @@ def test_text_and_booleans_match_or_not() -> None:
 def test_a_distance_to_what_is_not_finite(broken: float) -> None:
     got = np.ones((3, 2), np.float32)
     got[1, 0] = broken
-    matches, *distances = tallied(got, *ERRORS, expected=np.ones((3, 2), np.float32))
+    matches, *distances = accumulated(got, *ERRORS, expected=np.ones((3, 2), np.float32))
     assert matches.value == pytest.approx(2 / 3)
     for measured in distances:
         assert not np.isfinite(measured.value)
@@ -163,7 +163,7 @@ def test_answers_of_another_shape() -> None:
     with pytest.raises(
         GateInvalidError, match=r"outputs/o of signature 's' has \[2\] for each example, the model's answer has \[3\]"
     ):
-        tallied(np.ones((2, 3)), "matches", expected=np.ones((2, 2)))
+        accumulated(np.ones((2, 3)), "matches", expected=np.ones((2, 2)))
 
 
 # The verdict ---------------------------------------------------------------------------------------------------------
@@ -293,7 +293,7 @@ def test_tensors_that_are_none(proto: Any, words: str) -> None:
         tensor_proto.from_proto(proto)
 
 
-# The readiness -----------------------------------------------------------------------------------------------------------
+# Readiness -----------------------------------------------------------------------------------------------------------
 
 
 def after(*results: ProbeResult) -> Readiness:
