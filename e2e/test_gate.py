@@ -93,12 +93,12 @@ def test_what_was_measured_is_a_live_series(started: Kubectl) -> None:
     found = {
         line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in page if line and not line.startswith("#")
     }
-    measured = {key: value for key, value in found.items() if key.startswith("slipway_gate_measured{")}
+    measured = {key: value for key, value in found.items() if key.startswith("slipway_gate_metric_value{")}
     assert len(measured) == len(DIGITS)
     series = {sorted_labels(key): value for key, value in found.items()}
-    assert series[f'slipway_gate_measured{{metric="accuracy",{labels}}}'] >= 0.9
+    assert series[f'slipway_gate_metric_value{{metric="accuracy",{labels}}}'] >= 0.9
     assert series[f'slipway_gate_bound{{metric="accuracy",{labels}}}'] == 0.9
-    assert 0 < series[f'slipway_gate_measured{{metric="p50LatencyMillis",{labels}}}'] < 5000
+    assert 0 < series[f'slipway_gate_metric_value{{metric="p50LatencyMillis",{labels}}}'] < 5000
     assert series['slipway_gate_passed{model="from-a-uri",revision="1"}'] == 1
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 _ROOT = Path(__file__).resolve().parents[2]
-_READERS = ("slipway_tools.savedmodel", "slipway_tools.pilot.command")
+_READERS = ("slipway_tools.savedmodel", "slipway_tools.prober.prober_command")
 
 
 def _write_stubs(folder: Path) -> None:
@@ -28,7 +28,7 @@ def _write_stubs(folder: Path) -> None:
 
 
 def _import_against_stubs() -> None:
-    """Bind what reads messages to the stubs, and leave `import tensorflow` to others as it was."""
+    """Bind the modules that read messages to the stubs, and leave `import tensorflow` as it was for others."""
     if "tensorflow" in sys.modules:
         for name in _READERS:
             importlib.import_module(name)
@@ -51,7 +51,7 @@ _import_against_stubs()
 
 from slipway_tools import cli  # noqa: E402
 from tests.model_server.conftest import models as saved_models  # noqa: E402, F401 - a fixture
-from tests.tools.pilots import Pilot, Start  # noqa: E402
+from tests.tools.probers import Prober, Start  # noqa: E402
 from tests.tools.support import Outcome, Site, serve  # noqa: E402
 
 Run = Callable[..., Outcome]
@@ -77,16 +77,16 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def start(tmp_path: Path, environment: dict[str, str]) -> Iterator[Start]:
-    """Start a pilot: start(port, golden, gate, *flags, model=…)."""
-    pilots: list[Pilot] = []
+    """Start a prober: start(port, golden, gate, *flags, model=…)."""
+    probers: list[Prober] = []
 
-    def call(port: int, golden: Path, gate: Any, *flags: str, model: str = "half") -> Pilot:
-        pilots.append(Pilot(tmp_path, environment, port, golden, gate, *flags, model=model))
-        return pilots[-1]
+    def call(port: int, golden: Path, gate: Any, *flags: str, model: str = "half") -> Prober:
+        probers.append(Prober(tmp_path, environment, port, golden, gate, *flags, model=model))
+        return probers[-1]
 
     yield call
-    for pilot in pilots:
-        pilot.stop()
+    for prober in probers:
+        prober.stop()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Makes the models of the pilot's tests with the real TensorFlow: `python make_models.py DIRECTORY`."""
+"""Makes the models of the prober's tests with the real TensorFlow: `python make_models.py DIRECTORY`."""
 
 import os
 import sys

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway_tools import golden
+from slipway_tools import golden_fetch
 from tests.tools.conftest import Run
 from tests.tools.support import Outcome, Site, below, model, tar, write
 
@@ -148,7 +148,7 @@ def test_a_claim_without_it(uri: str, fetch: Run, tmp_path: Path) -> None:
 def test_too_large_from_anywhere(
     uri: str, site: Site, fetch: Run, config_map: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(golden, "MAX_BYTES", len(SET) - 1)
+    monkeypatch.setattr(golden_fetch, "MAX_BYTES", len(SET) - 1)
     refused(fetch(uri, f"--golden-dir={config_map}", "--golden-name=g"), "GoldenTooLarge", "configMap")
     refused(fetch(uri, "--golden-path=assets.extra/golden.jsonl"), "GoldenTooLarge", "golden.path")
     refused(fetch(uri, f"--golden-uri={site.file('/golden', SET)}"), "GoldenTooLarge", "golden.uri")

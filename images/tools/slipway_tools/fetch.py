@@ -19,7 +19,7 @@ from slipway_tools.archives import unpack
 from slipway_tools.archives.writer import FOLDER_MODE, sync_folder, sync_tree
 from slipway_tools.digest import Measured, measure
 from slipway_tools.errors import ModelError, Reason
-from slipway_tools.golden import GoldenSource, bring
+from slipway_tools.golden_fetch import GoldenSource, bring
 from slipway_tools.limits import Limits
 from slipway_tools.result import Fetched
 from slipway_tools.sources import pvc
@@ -59,13 +59,13 @@ class Request:
 
     @property
     def wanted(self) -> int | None:
-        """Return the version to take, None for the highest."""
+        """Return the version to take; None for the highest."""
         return self.pin.version if self.version is None and self.pin is not None else self.version
 
     def key(self) -> str:
-        """Return a fingerprint of what is asked for; hashed, since a URI may carry a secret in its query."""
-        asked = [self.uri, str(self.source), self.version, self.digest, sorted(self.tags)]
-        return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+        """Return a fingerprint of the request; hashed, since a URI may carry a secret in its query."""
+        fields = [self.uri, str(self.source), self.version, self.digest, sorted(self.tags)]
+        return hashlib.sha256(json.dumps(fields).encode()).hexdigest()
 
 
 def fetch(request: Request, log: Log) -> Fetched:
@@ -123,7 +123,7 @@ def _refuse_change(pin: Pin | None, digest: str, version: int, what: str) -> Non
 
 
 def _for_pin(error: ModelError, request: Request) -> ModelError:
-    """Say where the version number comes from when it is not the one that a user wrote."""
+    """Add where the version number comes from if no user wrote it."""
     if error.reason is not Reason.VERSION_NOT_FOUND or request.pin is None or request.version is not None:
         return error
     return ModelError(
@@ -134,7 +134,7 @@ def _for_pin(error: ModelError, request: Request) -> ModelError:
 
 
 def verify(directory: Path, digest: str | None, tags: frozenset[str], what: str) -> Measured:
-    """Check a version directory: its digest, where one is asked for, and then that a server can serve it.
+    """Check a version directory: its digest, if one is required, and then that a server can serve it.
 
     Raises:
         ModelError: DigestMismatch, NotASavedModel or NoSignatures.

@@ -14,7 +14,7 @@ from slipway_tools.digest import Measured
 from slipway_tools.errors import ModelError
 
 DEFAULT_LOG = Path("/dev/termination-log")
-# The kubelet divides 12 KiB among a pod's containers: fetch, pilot, server, and up to three sidecars of other people.
+# The kubelet divides 12 KiB among a pod's containers: fetch, prober, server, and up to three sidecars of other people.
 _MAX_MESSAGE_CHARS = 1000
 MAX_BYTES = 2048
 

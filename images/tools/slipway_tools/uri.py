@@ -72,7 +72,7 @@ def parse(text: str, *, field: str = "spec.model.uri") -> Uri:
 
 
 def _is_host(host: str) -> bool:
-    """Tell whether a resolver can be asked for it: no part is empty, or longer than 63 characters."""
+    """Return whether a resolver can look it up: no part is empty, or longer than 63 characters."""
     try:
         host.encode("idna")
     except UnicodeError:

@@ -60,7 +60,7 @@ def _unpack_stream(stream: BinaryIO, kind: str, writer: Writer) -> None:
 
 
 def _kind(head: bytes) -> str:
-    """Tell the archive form from its first block; the name and the Content-Type of a file are only claims."""
+    """Return the form of an archive by its first block: the name and the Content-Type of a file are only claims."""
     if head.startswith(b"\x1f\x8b"):
         return "gzip"
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):

@@ -46,7 +46,7 @@ def unpack_tar(stream: BinaryIO, writer: Writer) -> None:
             continue
         _entry(stream, header, extra, writer)
         extra, extensions = {}, 0
-    _drain(stream)
+    _read_to_end(stream)
 
 
 def _entry(stream: BinaryIO, header: tarfile.TarInfo, extra: dict[str, str], writer: Writer) -> None:
@@ -141,7 +141,7 @@ def _read(stream: BinaryIO, count: int) -> bytes:
     return data
 
 
-def _drain(stream: BinaryIO) -> None:
+def _read_to_end(stream: BinaryIO) -> None:
     """Read the padding after the end marker: a compressed stream checks its checksum there, a pipe must not break."""
     left = _MAX_PADDING_BYTES
     while chunk := stream.read(CHUNK):

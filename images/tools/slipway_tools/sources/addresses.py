@@ -57,7 +57,7 @@ def permitted(host: str, port: int, resolve: Resolver, allowed: Sequence[Network
 
 
 def is_permitted(text: str, allowed: Sequence[Network]) -> bool:
-    """Tell whether an address may be connected to; `allowed` networks win over every refusal."""
+    """Return whether an address may be connected to; `allowed` networks win over every refusal."""
     address = ipaddress.ip_address(text.partition("%")[0])
     return _is_in(address, allowed) or all(_is_in(meant, allowed) or _is_harmless(meant) for meant in _meant(address))
 
@@ -85,7 +85,7 @@ def _meant(address: Address) -> list[Address]:
         if address.sixtofour is not None:
             return [address.sixtofour]
         if address.teredo is not None:
-            return [*address.teredo]  # the server that is asked for the way, and the client
+            return [*address.teredo]  # the Teredo server, and the client
         if address in _LOCAL_NAT64:
             return [*_local_nat64(address.packed)]
     return [address]

@@ -34,7 +34,7 @@ class Connection:
 
     @property
     def cut(self) -> bool:
-        """Tell whether the time ran out: the end of the data then is our own doing, not the other side's."""
+        """Return whether the time ran out: the end of the data then is our own doing, not the other side's."""
         return self._cut.is_set()
 
     def __enter__(self) -> Self:

@@ -20,7 +20,8 @@ from slipway_tools.archives.writer import create
 from slipway_tools.errors import ModelError, Reason
 from slipway_tools.limits import CHUNK, MIB, Limits, too_large
 from slipway_tools.sources.addresses import Network, Resolver, permitted, system_resolver
-from slipway_tools.sources.answers import (
+from slipway_tools.sources.connection import DEFAULT_PORTS, Connection
+from slipway_tools.sources.responses import (
     BAD_RANGE,
     OK,
     PARTIAL,
@@ -29,7 +30,6 @@ from slipway_tools.sources.answers import (
     refuse_status,
     validator,
 )
-from slipway_tools.sources.connection import DEFAULT_PORTS, Connection
 from slipway_tools.uri import Uri, parse
 
 _REDIRECTS = {301, 302, 303, 307, 308}
@@ -235,7 +235,7 @@ def _range(part: _Partial) -> dict[str, str]:
 
 
 def _continues(response: http.client.HTTPResponse, part: _Partial) -> bool:
-    """Tell whether a 206 answer begins exactly where `part` ends and speaks of a file of the same size."""
+    """Return whether a 206 answer begins exactly where `part` ends and speaks of a file of the same size."""
     unit, _, rest = response.headers.get("Content-Range", "").partition(" ")
     span, _, total = rest.partition("/")
     known = part.total is None or total in {str(part.total), "*"}

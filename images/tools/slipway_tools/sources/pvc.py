@@ -24,7 +24,7 @@ def take(uri: Uri, source: Path, staging: Path, version: int | None, limits: Lim
         uri: the address the mount stands for, for messages.
         source: where the claim's path is mounted.
         staging: an existing empty folder of the destination volume.
-        version: the version asked for, None for the highest.
+        version: the version to take; None for the highest.
         limits: caps on what is copied.
 
     Raises:
@@ -108,7 +108,7 @@ def _nowhere(uri: Uri) -> ModelError:
 
 
 def _not_found(uri: Uri, source: Path, mount: Path) -> str:
-    """Say which part of the path is missing and what there is instead."""
+    """Return which part of the path is missing, and what is there instead."""
     parent = source.parent
     while not parent.is_dir() and parent not in {parent.parent, mount}:
         parent = parent.parent

@@ -1,10 +1,10 @@
-"""The pilot's three pages: /ready for the kubelet's readiness probe, /healthz for its liveness probe, /metrics.
+"""The prober's HTTP server: /ready for the kubelet's readiness probe, /healthz for its liveness probe, /metrics.
 
-Probes come every second for as long as the pod lives: what is here is the part of HTTP that they need, at a tenth of the
-time and memory of the standard library's server.
+Probes arrive every second for as long as the pod lives. This is the part of HTTP that they need, at a tenth of the time and
+memory of the standard library's server.
 
-Whoever reaches the pod reaches this port. There is a cap on connections; the one above it takes the place of the oldest.
-A prober asks at once and is answered in a millisecond: what is oldest in a crowd does not ask.
+Anyone who reaches the pod reaches this port. The number of connections is limited; one more takes the place of the oldest.
+The kubelet sends its request at once and has the answer in a millisecond, so the oldest connection is never a probe.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ import threading
 import time
 from typing import Any
 
-from slipway_tools.pilot.state import State
+from slipway_tools.prober.prober_status import ProberStatus
 
 _MAX_CONNECTIONS = 32
 _HEAD_SECONDS = 2.0
@@ -28,31 +28,31 @@ _EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 _REASONS = {200: "OK", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
 
 
-def page(state: State, method: str, path: str) -> tuple[int, str, str]:
-    """Return status, content type and text of a page."""
+def page(status: ProberStatus, method: str, path: str) -> tuple[int, str, str]:
+    """Return status code, content type and text of a page."""
     if method != "GET":
-        return 405, _TEXT, "there is only GET\n"
+        return 405, _TEXT, "only GET is allowed\n"
     if path == "/ready":
-        ready = state.ready
-        return 200 if ready else 503, "application/json", json.dumps({"ready": ready, "why": state.why}) + "\n"
+        ready = status.ready
+        return 200 if ready else 503, "application/json", json.dumps({"ready": ready, "reason": status.reason}) + "\n"
     if path == "/healthz":
-        return (200, _TEXT, "ok\n") if state.alive else (503, _TEXT, "the loop does not move\n")
+        return (200, _TEXT, "ok\n") if status.alive else (503, _TEXT, "the loop is stuck\n")
     if path == "/metrics":
-        return 200, _EXPOSITION, state.exposition()
-    return 404, _TEXT, "there is: /ready /healthz /metrics\n"
+        return 200, _EXPOSITION, status.exposition()
+    return 404, _TEXT, "pages: /ready /healthz /metrics\n"
 
 
 class _Server(socketserver.ThreadingTCPServer):
-    """Listens on every address of the pod, IPv4 and IPv6; a thread for each connection, and a limit to their number."""
+    """Listens on every address of the pod, IPv4 and IPv6; one thread for each of a limited number of connections."""
 
     daemon_threads = True
     allow_reuse_address = True
-    # A SYN that finds no room here is sent again a second later, which is as long as a probe waits.
+    # A SYN without a place here is sent again a second later, about as late as a probe waits.
     request_queue_size = 256
     address_family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
 
-    def __init__(self, state: State, port: int) -> None:
-        self.state = state
+    def __init__(self, status: ProberStatus, port: int) -> None:
+        self.status = status
         self._free = threading.Semaphore(_MAX_CONNECTIONS)
         self._open: dict[Any, None] = {}  # the oldest first
         self._lock = threading.Lock()
@@ -80,7 +80,7 @@ class _Server(socketserver.ThreadingTCPServer):
         self._free.release()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing: a prober that hangs up, or takes its time, is no event."""
+        """Log nothing: clients may hang up or be slow."""
 
 
 class _Handler(socketserver.BaseRequestHandler):
@@ -93,14 +93,14 @@ class _Handler(socketserver.BaseRequestHandler):
         if not head:
             return
         method, _, target = head.partition(b"\n")[0].decode("latin-1").partition(" ")
-        status, kind, text = page(self.server.state, method, target.partition(" ")[0].partition("?")[0])
+        code, kind, text = page(self.server.status, method, target.partition(" ")[0].partition("?")[0])
         body = text.encode(errors="replace")
-        answer = f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
+        answer = f"HTTP/1.1 {code} {_REASONS[code]}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
         self.request.settimeout(_WRITE_SECONDS)
         self.request.sendall(f"{answer}Connection: close\r\n\r\n".encode() + body)
 
     def _head(self) -> bytes:
-        """Read until the empty line, for as long as a head may take however slowly its bytes come.
+        """Read up to the empty line, within one deadline for the whole head.
 
         Raises:
             OSError: when it takes longer.
@@ -118,12 +118,12 @@ class _Handler(socketserver.BaseRequestHandler):
         return head
 
 
-def serve(state: State, port: int) -> int:
+def serve(status: ProberStatus, port: int) -> int:
     """Serve the pages from threads of their own, and return the port (another one when `port` is 0).
 
     Raises:
         OSError: when the port is taken.
     """
-    server = _Server(state, port)
+    server = _Server(status, port)
     threading.Thread(target=server.serve_forever, name="web", daemon=True).start()
     return int(server.server_address[1])

@@ -1,4 +1,4 @@
-"""The pilot while its server serves: killed, restarted, hanging, overloaded, or suddenly another one."""
+"""The prober while its server serves: killed, restarted, hanging, overloaded, or suddenly another one."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ import pytest
 
 from tests.model_server.harness import Server, port_open, predict_request
 from tests.ports import free_port
-from tests.tools.pilots import Pilot, Start, golden_npz, until
+from tests.tools.probers import Prober, Start, golden_npz, until
 
 Serve = Callable[..., Server]
 X = np.linspace(-3, 3, 10, dtype=np.float32).reshape(-1, 1)
@@ -53,8 +53,8 @@ def golden(tmp_path: Path) -> Path:
     return golden_npz(tmp_path / "g.npz", inputs__x=X, outputs__y=Y)
 
 
-def checks(pilot: Pilot, result: str) -> float:
-    return pilot.metric("slipway_gate_checks_total", result=result) or 0
+def checks(prober: Prober, result: str) -> float:
+    return prober.metric("slipway_gate_evaluations_total", result=result) or 0
 
 
 def kill(server: Server) -> None:
@@ -65,52 +65,52 @@ def kill(server: Server) -> None:
 def test_it_may_start_long_before_the_server(
     serve: Serve, start: Start, port: int, golden: Path, saved_models: Path
 ) -> None:
-    pilot = start(port, golden, GATE, BEAT)
-    until(lambda: pilot.get("/ready")[0] == 503, "the pages")
-    assert "waiting for the server" in pilot.get("/ready")[1]
-    assert pilot.get("/healthz")[0] == 200
+    prober = start(port, golden, GATE, BEAT)
+    until(lambda: prober.get("/ready")[0] == 503, "the pages")
+    assert "waiting for the server" in prober.get("/ready")[1]
+    assert prober.get("/healthz")[0] == 200
     serve(port, saved_models / "half").wait_ready()
-    pilot.wait_ready()
+    prober.wait_ready()
 
 
 def test_a_server_that_dies_and_comes_back(
     serve: Serve, start: Start, port: int, golden: Path, saved_models: Path
 ) -> None:
     first = serve(port, saved_models / "half").wait_ready()
-    pilot = start(port, golden, GATE, BEAT).wait_ready()
+    prober = start(port, golden, GATE, BEAT).wait_ready()
     kill(first)
-    pilot.wait_out()
-    assert pilot.get("/healthz")[0] == 200
+    prober.wait_out()
+    assert prober.get("/healthz")[0] == 200
     serve(port, saved_models / "half")
-    pilot.wait_ready()
-    assert checks(pilot, "passed") == 2
-    assert not pilot.verdict_file.exists()
+    prober.wait_ready()
+    assert checks(prober, "passed") == 2
+    assert not prober.verdict_file.exists()
 
 
-@pytest.mark.parametrize("every", [{}, {"every": "1s"}])
+@pytest.mark.parametrize("interval", [{}, {"intervalSeconds": 1}])
 def test_a_server_that_hangs(
-    serve: Serve, start: Start, port: int, golden: Path, saved_models: Path, every: dict[str, str]
+    serve: Serve, start: Start, port: int, golden: Path, saved_models: Path, interval: dict[str, int]
 ) -> None:
     server = serve(port, saved_models / "half").wait_ready()
-    pilot = start(port, golden, GATE | every, BEAT).wait_ready()
+    prober = start(port, golden, GATE | interval, BEAT).wait_ready()
     server.process.send_signal(signal.SIGSTOP)
     # Its port is still open: a probe that only connects would call it well.
-    pilot.wait_out()
+    prober.wait_out()
     assert port_open(port)
     server.process.send_signal(signal.SIGCONT)
-    pilot.wait_ready()
-    assert not pilot.verdict_file.exists()
+    prober.wait_ready()
+    assert not prober.verdict_file.exists()
 
 
-def test_another_model_on_the_same_port_is_found_out_when_it_is_asked(
+def test_another_model_on_the_same_port_is_found_by_the_next_evaluation(
     serve: Serve, start: Start, port: int, golden: Path, saved_models: Path, zoo: Path
 ) -> None:
     first = serve(port, saved_models / "half").wait_ready()
-    pilot = start(port, golden, GATE | {"every": "1s"}, BEAT).wait_ready()
-    until(lambda: checks(pilot, "passed") >= 3, "asked again")
+    prober = start(port, golden, GATE | {"intervalSeconds": 1}, BEAT).wait_ready()
+    until(lambda: checks(prober, "passed") >= 3, "evaluated again")
     kill(first)
     serve(port, zoo)
-    verdict = pilot.verdict()
+    verdict = prober.verdict()
     assert (verdict["reason"], verdict["stage"], verdict["metric"], verdict["measured"]) == (
         "GateFailed", "serving", "matches", 0
     )  # fmt: skip
@@ -121,10 +121,10 @@ def test_a_model_that_takes_other_inputs_after_a_restart(
     serve: Serve, start: Start, port: int, golden: Path, saved_models: Path
 ) -> None:
     first = serve(port, saved_models / "half").wait_ready()
-    pilot = start(port, golden, GATE, BEAT).wait_ready()
+    prober = start(port, golden, GATE, BEAT).wait_ready()
     kill(first)
     serve(port, saved_models / "kitchen")
-    verdict = pilot.verdict()
+    verdict = prober.verdict()
     assert verdict["reason"] == "GateInvalid"
     assert "inputs/x of signature 'serving_default' has shape [10, 1]" in verdict["message"]
 
@@ -133,11 +133,11 @@ def test_latency_is_not_looked_at_again(
     serve: Serve, start: Start, port: int, golden: Path, saved_models: Path
 ) -> None:
     server = serve(port, saved_models / "half").wait_ready()
-    gate = GATE | {"every": "1s", "metrics": {"matches": ">=1", "p99LatencyMillis": "<=10000"}}
-    pilot = start(port, golden, gate, BEAT).wait_ready()
-    measured = pilot.metric("slipway_gate_measured", metric="p99LatencyMillis")
-    until(lambda: checks(pilot, "passed") >= 3, "asked again")
-    assert pilot.metric("slipway_gate_measured", metric="p99LatencyMillis") == measured
+    gate = GATE | {"intervalSeconds": 1, "metrics": {"matches": ">=1", "p99LatencyMillis": "<=10000"}}
+    prober = start(port, golden, gate, BEAT).wait_ready()
+    measured = prober.metric("slipway_gate_metric_value", metric="p99LatencyMillis")
+    until(lambda: checks(prober, "passed") >= 3, "evaluated again")
+    assert prober.metric("slipway_gate_metric_value", metric="p99LatencyMillis") == measured
     assert server.process.poll() is None
 
 
@@ -153,8 +153,8 @@ def test_an_overloaded_server_stays_in_the_endpoints(
     golden = golden_npz(
         tmp_path / "slow.npz", inputs__x=np.array([3, 5], np.float32), outputs__y=np.array([3, 5], np.float32)
     )
-    gate = {"signature": "batch_slow", "metrics": {"matches": ">=1"}, "every": "1s", "timeout": "30s"}
-    pilot = start(port, golden, gate, BEAT, model="kitchen").wait_ready()
+    gate = {"signature": "batch_slow", "metrics": {"matches": ">=1"}, "intervalSeconds": 1, "timeout": "30s"}
+    prober = start(port, golden, gate, BEAT, model="kitchen").wait_ready()
     heavy = predict_request("kitchen", {"x": np.array([100_000], np.float32)}, "batch_slow")
     heavy.output_filter.append("y")
     enough = threading.Event()
@@ -168,15 +168,15 @@ def test_an_overloaded_server_stays_in_the_endpoints(
     for client in crowd:
         client.start()
     try:
-        until(lambda: pilot.log.count("queue") >= 3 and checks(pilot, "busy") >= 1, "turned away")
-        assert pilot.ready
+        until(lambda: prober.log.count("queue") >= 3 and checks(prober, "overloaded") >= 1, "turned away")
+        assert prober.ready
     finally:
         enough.set()
         for client in crowd:
             client.join()
-    passed = checks(pilot, "passed")
-    until(lambda: checks(pilot, "passed") > passed, "asked again when there is room")
-    assert "out of the endpoints" not in pilot.log
+    passed = checks(prober, "passed")
+    until(lambda: checks(prober, "passed") > passed, "evaluated again when there is room")
+    assert "not ready:" not in prober.log
 
 
 def test_sigterm_is_obeyed_in_every_state(
@@ -188,10 +188,10 @@ def test_sigterm_is_obeyed_in_every_state(
     serving, hanging = start(port, golden, GATE, BEAT).wait_ready(), start(port, golden, GATE, BEAT).wait_ready()
     server.process.send_signal(signal.SIGSTOP)
     hanging.wait_out()
-    for pilot in (waiting, serving, hanging):
-        os.kill(pilot.process.pid, signal.SIGTERM)
-        assert pilot.process.wait(60) == 0
-        assert not pilot.verdict_file.exists()
+    for prober in (waiting, serving, hanging):
+        os.kill(prober.process.pid, signal.SIGTERM)
+        assert prober.process.wait(60) == 0
+        assert not prober.verdict_file.exists()
 
 
 def test_a_server_that_never_answers_in_time(
@@ -223,10 +223,10 @@ def test_a_server_that_computes_for_ever_but_tells_its_metadata_goes_late(
         tmp_path / "slow.npz", inputs__x=np.array([3], np.float32), outputs__y=np.array([3], np.float32)
     )
     gate = {"signature": "batch_slow", "metrics": {"matches": ">=1"}, "timeout": "1s"}
-    pilot = start(port, golden, gate, BEAT, model="kitchen").wait_ready()
+    prober = start(port, golden, gate, BEAT, model="kitchen").wait_ready()
     stuck = predict_request("kitchen", {"x": np.array([1e8], np.float32)}, "batch_slow")
     stuck.output_filter.append("y")
     call = server.prediction.Predict.future(stuck, timeout=120)
-    pilot.wait_out()
-    assert pilot.log.count("asked one example: no answer in time") == 3
+    prober.wait_out()
+    assert prober.log.count("probe failed: no answer in time") == 3
     call.cancel()

@@ -1,4 +1,4 @@
-"""What the pilot leaves behind when the gate does not hold: one JSON object of at most 2 KiB as its termination message.
+"""The prober's termination message when the gate fails: one JSON object of at most 2 KiB.
 
 The kubelet puts it into the pod's status, where the operator reads it.
 """
@@ -33,7 +33,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A broken gate: the sentence for people, the first broken bound for machines."""
+    """A failed gate: the sentence for people, the first missed bound for machines."""
 
     message: str
     details: dict[str, Any] = field(default_factory=dict)
@@ -49,16 +49,16 @@ class Verdict:
             if example is None
             else {"example": {"index": example.index, "expected": example.expected, "got": example.got}}
         )
-        return _fitting(document | shown | {"stage": self.stage})
+        return _within_limit(document | shown | {"stage": self.stage})
 
 
 def invalid(message: str) -> str:
-    """Return the termination message of a gate that cannot be asked."""
-    return _fitting({"reason": "GateInvalid", "message": cut(message)})
+    """Return the termination message of a gate that cannot be evaluated."""
+    return _within_limit({"reason": "GateInvalid", "message": cut(message)})
 
 
 def shown(value: Array | float | str | bytes) -> Any:
-    """Return a value of an example as JSON: rounded, flattened and cut."""
+    """Return a value of an example for JSON: rounded, flattened and cut."""
     array = np.asarray(value)
     values = [_scalar(item) for item in array.reshape(-1)[:_MAX_VALUES].tolist()]
     if array.ndim == 0 or array.size == 1:
@@ -67,7 +67,7 @@ def shown(value: Array | float | str | bytes) -> Any:
 
 
 def finite(number: float) -> float | None:
-    """Return a number as JSON can hold it: rounded, and None for what is not finite."""
+    """Return a number for JSON: rounded; None for NaN and infinity."""
     return float(f"{number:.{_DIGITS}g}") if math.isfinite(number) else None
 
 
@@ -85,8 +85,8 @@ def _plain(value: Any) -> str:
     return f"[{', '.join(map(_plain, value))}]" if isinstance(value, list) else str(value)
 
 
-def _fitting(document: dict[str, Any]) -> str:
-    """Encode within the limit: what explains least goes first."""
+def _within_limit(document: dict[str, Any]) -> str:
+    """Encode within the limit, leaving out what explains least first."""
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), default=str)
     for name in ("example", "output", "signature"):
         if len(text.encode(errors="replace")) <= MAX_BYTES:

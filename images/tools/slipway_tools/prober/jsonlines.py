@@ -3,7 +3,7 @@
     {"inputs": {"image": [[0.0, …]]}, "outputs": {"probabilities": [0.1, …]}, "label": 3}
 
 `signature` names another signature, `labels` has labels by output; bytes are {"b64": "…"}, text is its UTF-8.
-Numbers become int64 or float64 here; the dtype of the signature is not known before the server answers.
+Numbers become int64 or float64; only the server knows the dtypes of the signature.
 """
 
 import base64
@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from slipway_tools.pilot.errors import GateInvalidError
-from slipway_tools.pilot.gate import FIELD
+from slipway_tools.prober.gate_errors import GateInvalidError
+from slipway_tools.prober.resolved_gate import FIELD
 
 MAX_BYTES = 64 << 20
 # Each text is an object: 35 bytes more than its own, and a pointer.
@@ -112,7 +112,7 @@ def _named(value: Any, where: str) -> dict[str, Any]:
 
 
 def _is_text(name: str) -> bool:
-    r"""Tell whether a name can be written: JSON may hold "\ud800", which no encoding has."""
+    r"""Return whether a name can be encoded: JSON may hold "\ud800", which no encoding has."""
     try:
         name.encode()
     except UnicodeEncodeError:

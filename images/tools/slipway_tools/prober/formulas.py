@@ -34,7 +34,7 @@ def label_ranks(scores: Array, labels: Array) -> Array:
 
 
 def are_probabilities(scores: Array) -> Array:
-    """Tell for each row of [N, C] whether it can be a distribution: within [0, 1], summing to 1 within 0.01."""
+    """Return for each row of [N, C] whether it can be a distribution: within [0, 1], summing to 1 within 0.01."""
     inside = ((scores >= 0) & (scores <= 1)).all(axis=1)
     close: Array = inside & (np.abs(np.sum(scores, axis=1, dtype=np.float64) - 1) <= _SUM_SLACK)
     return close
@@ -70,7 +70,7 @@ def binary_cross_entropy_of_logits(logits: Array, labels: Array) -> Array:
 
 
 def close(got: Array, expected: Array, absolute: float, relative: float) -> Array:
-    """Tell for each element whether |got - expected| <= absolute + relative * |expected|; what is not finite is not close.
+    """Return for each element whether |got - expected| <= absolute + relative * |expected|; what is not finite is not close.
 
     Whole numbers that are equal are close whatever their size; text and booleans are close when equal.
     """

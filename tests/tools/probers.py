@@ -1,4 +1,4 @@
-"""A pilot process, golden sets, and model servers to hold against them."""
+"""A prober process, golden sets, and gates as the operator resolves them."""
 
 import json
 import re
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from slipway.api import parse_gate
 from tests.ports import free_port
 
 SECONDS = 120
@@ -34,8 +35,18 @@ def golden_npz(path: Path, **arrays: Any) -> Path:
     return path
 
 
-class Pilot:
-    """A running pilot."""
+def resolved(gate: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a gate as the operator gives it to a prober; `golden` may be left out.
+
+    `intervalSeconds` is taken over: the API wants at least 10 s, which is long for a test.
+    """
+    written = {name: value for name, value in gate.items() if name != "intervalSeconds"}
+    found = parse_gate(json.dumps({"golden": {"configMap": "g"}} | written))
+    return found | {name: value for name, value in gate.items() if name == "intervalSeconds"}
+
+
+class Prober:
+    """A running prober."""
 
     def __init__(
         self,
@@ -49,11 +60,11 @@ class Pilot:
     ) -> None:
         self.port = free_port()
         self.verdict_file = folder / f"termination-{self.port}"
-        self.log_file = folder / f"pilot-{self.port}.log"
-        text = gate if isinstance(gate, str) else json.dumps({"golden": {"configMap": "g"}} | gate)
+        self.log_file = folder / f"prober-{self.port}.log"
+        text = gate if isinstance(gate, str) else json.dumps(resolved(gate))
         with self.log_file.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "slipway_tools", "pilot", f"--server=127.0.0.1:{port}", f"--model={model}",
+                [sys.executable, "-m", "slipway_tools", "prober", f"--server=127.0.0.1:{port}", f"--model={model}",
                  "--revision=3", f"--golden={golden}", f"--gate={text}", f"--port={self.port}",
                  f"--termination-log={self.verdict_file}", *flags],
                 env=dict(environment), stdout=log, stderr=subprocess.STDOUT,
@@ -75,7 +86,7 @@ class Pilot:
         assert self.process.poll() is None, self.log
         return self.get("/ready")[0] == 200
 
-    def wait_ready(self) -> "Pilot":
+    def wait_ready(self) -> "Prober":
         until(lambda: self.ready, "ready")
         return self
 
@@ -114,4 +125,4 @@ class Pilot:
         self.process.wait()
 
 
-Start = Callable[..., Pilot]
+Start = Callable[..., Prober]

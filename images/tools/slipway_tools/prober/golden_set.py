@@ -1,4 +1,4 @@
-"""The golden set: examples by signature, from an npz archive or JSON lines, checked for everything that needs no server."""
+"""The golden set: examples by signature, from an npz archive or JSON lines, with every check that needs no server."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from slipway_tools.pilot import jsonlines, npz
-from slipway_tools.pilot.errors import GateInvalidError
-from slipway_tools.pilot.gate import FIELD
+from slipway_tools.prober import jsonlines, npz
+from slipway_tools.prober.gate_errors import GateInvalidError
+from slipway_tools.prober.resolved_gate import FIELD
 
 GOLDEN = f"{FIELD}.golden"
 MAX_FILE_BYTES = 64 << 20
@@ -24,29 +24,29 @@ Array = np.ndarray[Any, Any]
 class Examples:
     """The examples of one signature: arrays [N, …] by name.
 
-    `labels` is [N] by output, under None for whichever output is asked for. `loose`: the numbers come from JSON, where they
-    have no dtype.
+    `labels` is [N] by output; the key None stands for any output. `untyped`: the numbers come from JSON, where they have no
+    dtype.
     """
 
     count: int
     inputs: Mapping[str, Array]
     outputs: Mapping[str, Array] = field(default_factory=dict)
     labels: Mapping[str | None, Array] = field(default_factory=dict)
-    loose: bool = False
+    untyped: bool = False
 
 
 GoldenSet = Mapping[str, Examples]
 
 
 def read(path: Path, default_signature: str) -> GoldenSet:
-    """Read a golden set; the format is told by the content.
+    """Read a golden set; its content tells the format.
 
     Args:
         path: the file, at most 64 MiB.
-        default_signature: what examples are of that name no signature.
+        default_signature: signature of the examples that name none.
 
     Raises:
-        GateInvalidError: naming what is wrong in the file.
+        GateInvalidError: naming the fault in the file.
         OSError: when it cannot be read.
     """
     size = path.stat().st_size
@@ -57,10 +57,10 @@ def read(path: Path, default_signature: str) -> GoldenSet:
     with path.open("rb") as stream:
         is_zip = stream.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC
     arrays = npz.read(path) if is_zip else jsonlines.read(path)
-    return _grouped(arrays, default_signature, loose=not is_zip)
+    return _grouped(arrays, default_signature, untyped=not is_zip)
 
 
-def _grouped(arrays: Mapping[str, Array], default_signature: str, *, loose: bool) -> GoldenSet:
+def _grouped(arrays: Mapping[str, Array], default_signature: str, *, untyped: bool) -> GoldenSet:
     if not arrays:
         raise GateInvalidError(f"{GOLDEN}: the golden set has no arrays; write at least inputs/NAME")
     found: dict[str, dict[str, dict[str, Array]]] = {}
@@ -70,19 +70,19 @@ def _grouped(arrays: Mapping[str, Array], default_signature: str, *, loose: bool
         if what in parts[kind]:
             raise GateInvalidError(f"{GOLDEN}: {name!a} is there twice, with and without its signature; keep one")
         parts[kind][what] = array
-    return {signature: _examples(signature, parts, loose=loose) for signature, parts in found.items()}
+    return {signature: _examples(signature, parts, untyped=untyped) for signature, parts in found.items()}
 
 
 def _split(name: str, default_signature: str) -> tuple[str, str, str]:
-    """Take `SIGNATURE:inputs/NAME` apart."""
+    """Split `SIGNATURE:inputs/NAME`."""
     head, slash, what = name.partition("/")
     signature, colon, kind = head.rpartition(":")
     if kind not in _KINDS or (not slash and kind != "labels") or (slash and not what) or (colon and not signature):
-        raise GateInvalidError(f"{GOLDEN}: nothing is known of the array {name!a}; the names are: {_LAYOUT}")
+        raise GateInvalidError(f"{GOLDEN}: unknown array {name!a}; the names are: {_LAYOUT}")
     return signature if colon else default_signature, kind, what
 
 
-def _examples(signature: str, parts: Mapping[str, Mapping[str, Array]], *, loose: bool) -> Examples:
+def _examples(signature: str, parts: Mapping[str, Mapping[str, Array]], *, untyped: bool) -> Examples:
     if not parts["inputs"]:
         raise GateInvalidError(f"{GOLDEN}: signature {signature!a} has no inputs; write inputs/NAME for each of them")
     counts = {f"{kind}/{name}".rstrip("/"): _rows(f"{kind}/{name}", array) for kind, name, array in _each(parts)}
@@ -96,13 +96,11 @@ def _examples(signature: str, parts: Mapping[str, Mapping[str, Array]], *, loose
     if count == 0:
         raise GateInvalidError(f"{GOLDEN}: signature {signature!a} has no examples; a gate must check something")
     if count > MAX_EXAMPLES:
-        raise GateInvalidError(
-            f"{GOLDEN}: signature {signature!a} has {count} examples; at most {MAX_EXAMPLES} are asked"
-        )
+        raise GateInvalidError(f"{GOLDEN}: signature {signature!a} has {count} examples; the limit is {MAX_EXAMPLES}")
     for name, array in parts["outputs"].items():
         _check_finite(f"outputs/{name}", array)
     labels = {name or None: _labels(f"labels/{name}".rstrip("/"), array) for name, array in parts["labels"].items()}
-    return Examples(count, parts["inputs"], parts["outputs"], labels, loose)
+    return Examples(count, parts["inputs"], parts["outputs"], labels, untyped)
 
 
 def _each(parts: Mapping[str, Mapping[str, Array]]) -> Iterable[tuple[str, str, Array]]:

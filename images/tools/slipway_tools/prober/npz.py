@@ -14,8 +14,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from slipway_tools.pilot.errors import GateInvalidError
-from slipway_tools.pilot.gate import FIELD
+from slipway_tools.prober.gate_errors import GateInvalidError
+from slipway_tools.prober.resolved_gate import FIELD
 
 MAX_BYTES = 64 << 20
 MAX_ARRAYS = 256

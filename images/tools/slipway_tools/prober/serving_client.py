@@ -1,7 +1,7 @@
-"""Asks the server beside the pilot: GetModelMetadata and Predict, over one gRPC channel on localhost.
+"""Client of the model server in the same pod: GetModelMetadata and Predict, over one gRPC channel on localhost.
 
-What goes wrong is one of four things, because each is treated differently: the server is not there (Gone), does not answer
-in time (Silent), says that it has too much to do (Busy), or answers with an error (Refused).
+Failures are of four kinds, since the prober treats each differently: the server is unreachable, exceeds the deadline,
+says that it is overloaded, or answers with an error status.
 """
 
 import socket
@@ -13,13 +13,13 @@ import grpc
 import numpy as np
 from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2
 
-from slipway_tools.pilot import tensors
+from slipway_tools.prober import tensor_proto
 
 _SERVICE = "/tensorflow.serving.PredictionService"
 _METADATA_FIELD = "signature_def"
-_THERE_SECONDS = 10.0
+_REACHABLE_SECONDS = 10.0
 _CONNECT_SECONDS = 5.0
-# Of this side's own limit, which has the same status as an overloaded server.
+# In the message of this side's own size limit, which has the same status as an overloaded server.
 _TOO_LARGE = "larger than max"
 _MAX_ANSWER_BYTES = 256 << 20
 _OPTIONS = [
@@ -33,34 +33,34 @@ _OPTIONS = [
 Array = np.ndarray[Any, Any]
 
 
-class AskError(Exception):
-    """The server gave no answer to compare."""
+class RequestError(Exception):
+    """A request without an answer to compare."""
 
 
-class GoneError(AskError):
+class UnreachableError(RequestError):
     """Nothing listens, or the connection broke."""
 
 
-class SilentError(AskError):
+class DeadlineExceededError(RequestError):
     """No answer of any kind in time."""
 
 
-class BusyError(AskError):
-    """The server says that it is overloaded: it lives."""
+class OverloadedError(RequestError):
+    """The server says that it is overloaded, so it is alive."""
 
 
-class RefusedError(AskError):
-    """The server answered with an error: `code` (as in grpc.StatusCode) and its own words."""
+class StatusError(RequestError):
+    """The server answered with an error: `code` is a name of grpc.StatusCode, `details` the server's text."""
 
-    def __init__(self, code: str, words: str) -> None:
-        super().__init__(f"{code}: {words}")
+    def __init__(self, code: str, details: str) -> None:
+        super().__init__(f"{code}: {details}")
         self.code = code
-        self.words = words
+        self.details = details
 
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """One input or output of a signature: dtype by its name, sizes (-1 unknown), None for an unknown rank."""
+    """One input or output of a signature: name of the dtype; sizes (-1: unknown), or None for an unknown rank."""
 
     dtype: str
     shape: tuple[int, ...] | None
@@ -68,7 +68,7 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What the model says of one signature."""
+    """Inputs and outputs of one signature of the model."""
 
     inputs: Mapping[str, TensorSpec]
     outputs: Mapping[str, TensorSpec]
@@ -76,15 +76,15 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One Predict request, encoded once and asked many times."""
+    """One encoded Predict request, for `count` examples from `start` on."""
 
     message: Any
     start: int
     count: int
 
 
-class Client:
-    """Speaks to one model of one server."""
+class ServingClient:
+    """Sends requests to one model of one server."""
 
     def __init__(self, server: str, model: str) -> None:
         self._model = model
@@ -102,7 +102,7 @@ class Client:
         )
 
     def listening(self) -> bool:
-        """Tell whether the port is open: asked first, because a channel that was refused waits before it tries again."""
+        """Return whether the port is open. Call this first: a refused channel waits before it connects again."""
         host, _, port = self._address
         try:
             socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
@@ -117,7 +117,7 @@ class Client:
             timeout: seconds.
 
         Raises:
-            AskError: see the module.
+            RequestError: see the module.
         """
         request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=[_METADATA_FIELD])
         request.model_spec.name = self._model
@@ -134,29 +134,29 @@ class Client:
         message.model_spec.name = self._model
         message.model_spec.signature_name = signature
         for name, array in inputs.items():
-            message.inputs[name].CopyFrom(tensors.to_proto(array, dtypes[name]))
+            message.inputs[name].CopyFrom(tensor_proto.to_proto(array, dtypes[name]))
         return Request(message, start, len(next(iter(inputs.values()))))
 
     def predict(self, request: Request, timeout: float) -> dict[str, Any]:
-        """Return the TensorProtos of the answer by output name; see `tensors.from_proto`.
+        """Return the TensorProtos of the answer by output name; see `tensor_proto.from_proto`.
 
         Raises:
-            AskError: see the module.
+            RequestError: see the module.
         """
         try:
             return dict(_call(self._predict, request.message, timeout).outputs)
-        except GoneError as error:
-            if self._there():
-                raise BusyError(str(error)) from None
+        except UnreachableError as error:
+            if self._reachable():
+                raise OverloadedError(str(error)) from None
             raise
 
-    def _there(self) -> bool:
-        """Tell a full queue from a missing server: both are UNAVAILABLE, but metadata is told without any queue."""
+    def _reachable(self) -> bool:
+        """Return False for a missing server, True for a full queue: both are UNAVAILABLE, but metadata passes no queue."""
         try:
-            self.signatures(_THERE_SECONDS)
-        except (GoneError, SilentError):
+            self.signatures(_REACHABLE_SECONDS)
+        except (UnreachableError, DeadlineExceededError):
             return False
-        except AskError:
+        except RequestError:
             return True
         return True
 
@@ -165,24 +165,24 @@ def _call(method: Any, request: Any, timeout: float) -> Any:
     try:
         return method(request, timeout=timeout)
     except grpc.RpcError as error:
-        raise _sorted_out(error) from None
+        raise _classified(error) from None
 
 
-def _sorted_out(error: Any) -> AskError:
-    """Tell the four kinds apart."""
-    code, words = error.code(), " ".join(str(error.details()).split())
+def _classified(error: Any) -> RequestError:
+    """Return the error of one of the four kinds."""
+    code, details = error.code(), " ".join(str(error.details()).split())
     status = grpc.StatusCode
     if code is status.DEADLINE_EXCEEDED:
-        return SilentError("no answer in time")
+        return DeadlineExceededError("no answer in time")
     if code in {status.UNAVAILABLE, status.CANCELLED}:
-        return GoneError(words)
-    if code is status.RESOURCE_EXHAUSTED and _TOO_LARGE not in words:
-        return BusyError(words)
-    return RefusedError(code.name, words)
+        return UnreachableError(details)
+    if code is status.RESOURCE_EXHAUSTED and _TOO_LARGE not in details:
+        return OverloadedError(details)
+    return StatusError(code.name, details)
 
 
 def signatures_of(definitions: Mapping[str, Any]) -> dict[str, Signature]:
-    """Return what SignatureDefs by name say, TensorFlow's own ones left out."""
+    """Return the signatures in SignatureDefs by name, without TensorFlow's own."""
     return {
         name: Signature(_specs(definition.inputs), _specs(definition.outputs))
         for name, definition in definitions.items()
@@ -193,7 +193,7 @@ def signatures_of(definitions: Mapping[str, Any]) -> dict[str, Signature]:
 def _specs(infos: Mapping[str, Any]) -> dict[str, TensorSpec]:
     return {
         name: TensorSpec(
-            tensors.name_of(info.dtype),
+            tensor_proto.name_of(info.dtype),
             None if info.tensor_shape.unknown_rank else tuple(dim.size for dim in info.tensor_shape.dim),
         )
         for name, info in sorted(infos.items())

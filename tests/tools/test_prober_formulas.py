@@ -1,4 +1,4 @@
-"""The formulas against scikit-learn, and what they say of numbers that are none."""
+"""The formulas against scikit-learn, and their values for NaN and infinity."""
 
 import math
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn import metrics as sk
 
-from slipway_tools.pilot import metrics
+from slipway_tools.prober import formulas
 
 SCORES = hnp.arrays(np.float64, st.tuples(st.integers(1, 30), st.integers(2, 9)), elements=st.floats(-30, 30))
 SINGLE = hnp.arrays(np.float64, st.integers(1, 30), elements=st.floats(-30, 30))
@@ -31,18 +31,18 @@ def softmax(scores: np.ndarray) -> np.ndarray:
 @given(SCORES, SEEDS)
 def test_accuracy(scores: np.ndarray, seed: int) -> None:
     labels = labels_for(scores, seed)
-    hits = metrics.label_ranks(scores, labels) == 0
+    hits = formulas.label_ranks(scores, labels) == 0
     assert hits.mean() == pytest.approx(sk.accuracy_score(labels, scores.argmax(axis=1)))
 
 
 @few
 @given(SEEDS, st.integers(1, 30), st.integers(3, 9), st.data())
 def test_top_k_accuracy(seed: int, rows: int, classes: int, data: st.DataObject) -> None:
-    # All scores differ: of classes with the same score scikit-learn takes the last ones, TensorFlow and the pilot the first.
+    # All scores differ: of classes with the same score scikit-learn takes the last ones, TensorFlow and the prober the first.
     scores = np.random.default_rng(seed).permutation(rows * classes).reshape(rows, classes) / 7
     labels = labels_for(scores, seed)
     k = data.draw(st.integers(1, classes - 1))
-    hits = metrics.label_ranks(scores, labels) < k
+    hits = formulas.label_ranks(scores, labels) < k
     assert hits.mean() == pytest.approx(sk.top_k_accuracy_score(labels, scores, k=k, labels=np.arange(classes)))
 
 
@@ -50,15 +50,17 @@ def test_top_k_accuracy(seed: int, rows: int, classes: int, data: st.DataObject)
 @given(SCORES, SEEDS)
 def test_cross_entropy(scores: np.ndarray, seed: int) -> None:
     labels = labels_for(scores, seed)
-    # scikit-learn clips at the smallest step of the dtype, Keras and the pilot at 1e-7.
-    probabilities = np.clip(softmax(scores), metrics.EPSILON, 1 - metrics.EPSILON)
-    ours = metrics.cross_entropy_of_probabilities(softmax(scores), labels)
+    # scikit-learn clips at the smallest step of the dtype, Keras and the prober at 1e-7.
+    probabilities = np.clip(softmax(scores), formulas.EPSILON, 1 - formulas.EPSILON)
+    ours = formulas.cross_entropy_of_probabilities(softmax(scores), labels)
     expected = [-math.log(row[label]) for row, label in zip(probabilities, labels, strict=True)]
     assert ours == pytest.approx(expected)
     normal = probabilities / probabilities.sum(axis=1, keepdims=True)
     reference = sk.log_loss(labels, normal, labels=np.arange(scores.shape[1]))
-    assert metrics.cross_entropy_of_probabilities(normal, labels).mean() == pytest.approx(reference, rel=1e-5, abs=1e-6)
-    of_logits = metrics.cross_entropy_of_logits(np.log(normal), labels).mean()
+    assert formulas.cross_entropy_of_probabilities(normal, labels).mean() == pytest.approx(
+        reference, rel=1e-5, abs=1e-6
+    )
+    of_logits = formulas.cross_entropy_of_logits(np.log(normal), labels).mean()
     assert of_logits == pytest.approx(reference, rel=1e-5, abs=1e-6)
 
 
@@ -66,8 +68,8 @@ def test_cross_entropy(scores: np.ndarray, seed: int) -> None:
 @given(SCORES, SEEDS, st.floats(-1e6, 1e6))
 def test_logits_may_be_shifted(scores: np.ndarray, seed: int, shift: float) -> None:
     labels = labels_for(scores, seed)
-    moved = metrics.cross_entropy_of_logits(scores + shift, labels)
-    assert moved == pytest.approx(metrics.cross_entropy_of_logits(scores, labels), abs=1e-6)
+    moved = formulas.cross_entropy_of_logits(scores + shift, labels)
+    assert moved == pytest.approx(formulas.cross_entropy_of_logits(scores, labels), abs=1e-6)
 
 
 @few
@@ -75,44 +77,46 @@ def test_logits_may_be_shifted(scores: np.ndarray, seed: int, shift: float) -> N
 def test_binary_cross_entropy(logits: np.ndarray, seed: int) -> None:
     labels = np.random.default_rng(seed).integers(0, 2, len(logits))
     reference = sk.log_loss(labels, 1 / (1 + np.exp(-logits)), labels=[0, 1])
-    assert metrics.binary_cross_entropy_of_logits(logits, labels).mean() == pytest.approx(reference, rel=1e-3, abs=1e-9)
+    assert formulas.binary_cross_entropy_of_logits(logits, labels).mean() == pytest.approx(
+        reference, rel=1e-3, abs=1e-9
+    )
     gentle = logits / 10
     probabilities = 1 / (1 + np.exp(-gentle))
-    both = metrics.binary_cross_entropy_of_probabilities(probabilities, labels)
-    assert both == pytest.approx(metrics.binary_cross_entropy_of_logits(gentle, labels), rel=1e-5)
+    both = formulas.binary_cross_entropy_of_probabilities(probabilities, labels)
+    assert both == pytest.approx(formulas.binary_cross_entropy_of_logits(gentle, labels), rel=1e-5)
 
 
 def test_logits_beyond_what_exp_can_hold() -> None:
     wide = np.array([[1000.0, -1000.0], [-1000.0, 1000.0]], np.float32)
-    assert metrics.cross_entropy_of_logits(wide, np.array([0, 0])).tolist() == [0, 2000]
-    assert metrics.binary_cross_entropy_of_logits(np.array([1000.0, 1000.0]), np.array([1, 0])).tolist() == [0, 1000]
+    assert formulas.cross_entropy_of_logits(wide, np.array([0, 0])).tolist() == [0, 2000]
+    assert formulas.binary_cross_entropy_of_logits(np.array([1000.0, 1000.0]), np.array([1, 0])).tolist() == [0, 1000]
 
 
 @few
 @given(SCORES)
 def test_what_is_a_distribution(scores: np.ndarray) -> None:
-    assert metrics.are_probabilities(softmax(scores)).all()
-    assert metrics.are_probabilities(softmax(scores).astype(np.float16)).all()
-    assert not metrics.are_probabilities(softmax(scores) + 1).any()
-    assert not metrics.are_probabilities(softmax(scores) / 2).any()
+    assert formulas.are_probabilities(softmax(scores)).all()
+    assert formulas.are_probabilities(softmax(scores).astype(np.float16)).all()
+    assert not formulas.are_probabilities(softmax(scores) + 1).any()
+    assert not formulas.are_probabilities(softmax(scores) / 2).any()
 
 
 def test_rows_that_are_not_finite_rank_nothing() -> None:
     scores = np.array([[np.nan, 1], [np.inf, 0], [0, 1]])
-    assert metrics.label_ranks(scores, np.array([1, 0, 1])).tolist() == [2, 2, 0]
-    assert metrics.are_probabilities(scores).tolist() == [False, False, True]
+    assert formulas.label_ranks(scores, np.array([1, 0, 1])).tolist() == [2, 2, 0]
+    assert formulas.are_probabilities(scores).tolist() == [False, False, True]
 
 
 def test_the_first_of_equal_scores_wins_as_with_argmax() -> None:
     scores = np.array([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0]])
-    assert metrics.label_ranks(scores, np.array([0, 1])).tolist() == [0, 1]
+    assert formulas.label_ranks(scores, np.array([0, 1])).tolist() == [0, 1]
 
 
 @few
 @given(SINGLE, SEEDS)
 def test_distances(expected: np.ndarray, seed: int) -> None:
     got = expected + np.random.default_rng(seed).normal(size=len(expected))
-    distance = np.abs(metrics.difference(got, expected))
+    distance = np.abs(formulas.difference(got, expected))
     assert distance.mean() == pytest.approx(sk.mean_absolute_error(expected, got))
     assert (distance**2).mean() == pytest.approx(sk.mean_squared_error(expected, got))
     assert distance.max() == pytest.approx(sk.max_error(expected, got))
@@ -124,25 +128,25 @@ def test_close_is_numpys(got: np.ndarray, expected: np.ndarray, absolute: float,
     size = min(len(got), len(expected))
     got, expected = got[:size], expected[:size]
     assert np.array_equal(
-        metrics.close(got, expected, absolute, relative), np.isclose(got, expected, atol=absolute, rtol=relative)
+        formulas.close(got, expected, absolute, relative), np.isclose(got, expected, atol=absolute, rtol=relative)
     )
 
 
 def test_close_of_other_things_than_floats() -> None:
     text = np.array([b"a", b"b"], dtype=object)
-    assert metrics.close(text, np.array([b"a", b"c"], dtype=object), 1, 1).tolist() == [True, False]
-    assert metrics.close(np.array([True]), np.array([False]), 1, 1).tolist() == [False]
+    assert formulas.close(text, np.array([b"a", b"c"], dtype=object), 1, 1).tolist() == [True, False]
+    assert formulas.close(np.array([True]), np.array([False]), 1, 1).tolist() == [False]
     large = np.array([2**62, 2**62 + 1])
-    assert metrics.close(large, large, 0, 0).all()
-    assert metrics.close(np.array([200], np.uint8), np.array([250], np.int64), 49, 0).tolist() == [False]
-    assert metrics.close(np.array([1 + 1j]), np.array([1 + 1.5j]), 0.6, 0).all()
-    assert not metrics.close(np.array([np.nan, np.inf]), np.array([np.nan, np.inf]), 1, 1).any()
+    assert formulas.close(large, large, 0, 0).all()
+    assert formulas.close(np.array([200], np.uint8), np.array([250], np.int64), 49, 0).tolist() == [False]
+    assert formulas.close(np.array([1 + 1j]), np.array([1 + 1.5j]), 0.6, 0).all()
+    assert not formulas.close(np.array([np.nan, np.inf]), np.array([np.nan, np.inf]), 1, 1).any()
 
 
 @few
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=300), st.integers(1, 100))
 def test_percentile(values: list[float], percent: int) -> None:
-    ours = metrics.percentile(values, percent)
+    ours = formulas.percentile(values, percent)
     assert ours in values
     assert sum(value <= ours for value in values) >= percent / 100 * len(values) - 1e-9
     assert sum(value < ours for value in values) < percent / 100 * len(values) + 1e-9
@@ -151,6 +155,6 @@ def test_percentile(values: list[float], percent: int) -> None:
 
 def test_percentiles_of_a_hundred() -> None:
     values = [float(value) for value in range(1, 101)]
-    assert (metrics.percentile(values, 50), metrics.percentile(values, 99)) == (50, 99)
-    assert metrics.percentile(values[:99], 99) == 99
-    assert metrics.percentile([7.0], 99) == 7
+    assert (formulas.percentile(values, 50), formulas.percentile(values, 99)) == (50, 99)
+    assert formulas.percentile(values[:99], 99) == 99
+    assert formulas.percentile([7.0], 99) == 7

@@ -1,40 +1,40 @@
-"""Holds one array of a golden set against what the model's signature says of it: dtype, shape, batch size."""
+"""Checks one array of a golden set against the model's signature: dtype, shape, batch size."""
 
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from slipway_tools.pilot.client import TensorSpec
-from slipway_tools.pilot.errors import GateInvalidError
-from slipway_tools.pilot.gate import FIELD
-from slipway_tools.pilot.goldenset import GOLDEN
+from slipway_tools.prober.gate_errors import GateInvalidError
+from slipway_tools.prober.golden_set import GOLDEN
+from slipway_tools.prober.resolved_gate import FIELD
+from slipway_tools.prober.serving_client import TensorSpec
 
 Array = np.ndarray[Any, Any]
 
 
-def fitted(array: Array, dtype: str, *, loose: bool, where: str) -> Array:
+def converted(array: Array, dtype: str, *, untyped: bool, where: str) -> Array:
     """Return the array in the dtype of the signature.
 
-    Numbers of JSON lines (`loose`) have no dtype of their own and are converted. The arrays of an npz have one, and it has to
-    be the right one: a silent cast would hide that the golden set was made for another model.
+    Numbers of JSON lines (`untyped`) have no dtype of their own. The arrays of an npz have one, which must be the
+    signature's: a silent cast would hide that the golden set was made for another model.
     """
     have = dtype_of(array)
     if have == dtype or (dtype == "bfloat16" and have in {"float32", "void16"}):
         return array
     to, wanted = "float32" if dtype == "bfloat16" else dtype, kind(dtype)
-    if loose and ((array.dtype.kind in "iu" and wanted in "iuf") or (array.dtype.kind == "f" and wanted == "f")):
+    if untyped and ((array.dtype.kind in "iu" and wanted in "iuf") or (array.dtype.kind == "f" and wanted == "f")):
         with np.errstate(over="ignore"):
-            converted = array.astype(to)
-        kept = (converted == array).all() if wanted in "iu" else (np.isfinite(converted) | ~np.isfinite(array)).all()
+            cast = array.astype(to)
+        kept = (cast == array).all() if wanted in "iu" else (np.isfinite(cast) | ~np.isfinite(array)).all()
         if kept:
-            return converted
+            return cast
         raise GateInvalidError(f"{GOLDEN}: {where} has a number that {dtype} cannot hold; the model takes {dtype}")
     raise GateInvalidError(f"{GOLDEN}: {where} is {have}, the model takes {dtype}; write it with dtype {dtype}")
 
 
 def dtype_of(array: Array) -> str:
-    """Return the name of an array's dtype as TensorFlow says it."""
+    """Return TensorFlow's name of an array's dtype."""
     return "string" if array.dtype.kind in "SO" else array.dtype.name
 
 
@@ -49,7 +49,7 @@ def kind(dtype: str) -> str:
 
 
 def check_kind(expected: Array, spec: TensorSpec, where: str) -> None:
-    """Refuse expected outputs of another kind than the model answers."""
+    """Refuse expected outputs of another kind than the model's output."""
     wanted, have = kind(spec.dtype), kind(dtype_of(expected)) if expected.dtype.kind != "V" else "?"
     if wanted == "?":
         raise GateInvalidError(
@@ -62,7 +62,7 @@ def check_kind(expected: Array, spec: TensorSpec, where: str) -> None:
 
 
 def check_shape(array: Array, spec: TensorSpec, where: str) -> None:
-    """Refuse an array that does not have the shape of the signature after its first dimension."""
+    """Refuse an array whose shape, after the first dimension, is not the signature's."""
     if spec.shape is None:
         return
     if not spec.shape:
@@ -77,7 +77,7 @@ def check_shape(array: Array, spec: TensorSpec, where: str) -> None:
 
 
 def check_batch(batch_size: int, count: int, spec: TensorSpec, where: str) -> None:
-    """Refuse batches of another size than a signature with a fixed first dimension takes."""
+    """Refuse a batch size other than the fixed first dimension of a signature."""
     fixed = spec.shape[0] if spec.shape else -1
     if fixed > 0 and batch_size != fixed:
         raise GateInvalidError(
@@ -85,7 +85,7 @@ def check_batch(batch_size: int, count: int, spec: TensorSpec, where: str) -> No
         )
     if fixed > 0 and count % fixed:
         raise GateInvalidError(
-            f"{GOLDEN}: {count} examples cannot be asked in batches of exactly {fixed}, as {where} takes them; "
+            f"{GOLDEN}: {count} examples cannot be sent in batches of exactly {fixed}, as {where} takes them; "
             f"keep a multiple of {fixed}"
         )
 

@@ -1,4 +1,4 @@
-"""Tallies, tensors, the pulse rule and the termination message: the pure parts of the pilot."""
+"""Accumulators, tensors, the readiness rule and the termination message: the pure parts of the prober."""
 
 import json
 from typing import Any
@@ -10,35 +10,35 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
-from slipway_tools.pilot import tensors, verdict
-from slipway_tools.pilot.asking import Finding, judge
-from slipway_tools.pilot.binding import Task
-from slipway_tools.pilot.client import TensorSpec
-from slipway_tools.pilot.errors import GateFailedError, GateInvalidError
-from slipway_tools.pilot.gate import Bound, Check, Gate, Metric
-from slipway_tools.pilot.pulse import Heard, Pulse
-from slipway_tools.pilot.state import State
-from slipway_tools.pilot.tally import Measured, Tally
-from slipway_tools.pilot.verdict import Example, Verdict
+from slipway_tools.prober import gate_verdict, tensor_proto
+from slipway_tools.prober.accumulators import Accumulator, Measurement
+from slipway_tools.prober.evaluation import BoundResult, raise_for_failures
+from slipway_tools.prober.evaluation_plan import EvaluationTask
+from slipway_tools.prober.gate_errors import GateFailedError, GateInvalidError
+from slipway_tools.prober.gate_verdict import Example, Verdict
+from slipway_tools.prober.prober_status import ProberStatus
+from slipway_tools.prober.readiness import ProbeResult, Readiness
+from slipway_tools.prober.resolved_gate import Bound, Check, Gate, Metric
+from slipway_tools.prober.serving_client import TensorSpec
 
 RANDOM = np.random.default_rng(5)
+GATE = Gate("s", (), 1e-5, 1e-3, top_k=2, batch_size=1, timeout_seconds=30, interval_seconds=None)
 
 
-def task(*names: str, expected: Any = None, labels: Any = None, dtype: str = "float32") -> Task:
-    bounds = tuple(Bound(Metric(name), 1.0, "<=1") for name in names)
+def task(*names: str, expected: Any = None, labels: Any = None, dtype: str = "float32") -> EvaluationTask:
+    bounds = tuple(Bound(Metric(name), "<=", 1.0) for name in names)
     check = Check("spec.rollout.gate", "s", "o", bounds)
-    return Task(check, "o", TensorSpec(dtype, None), expected, None if labels is None else np.asarray(labels))
+    return EvaluationTask(check, "o", TensorSpec(dtype, None), expected, None if labels is None else np.asarray(labels))
 
 
-def tallied(got: np.ndarray, *names: str, batch: int = 3, **against: Any) -> list[Measured]:
-    gate = Gate("s", (), top_k=2)
-    tally = Tally(gate, task(*names, dtype=str(got.dtype), **against))
+def accumulated(got: np.ndarray, *names: str, batch: int = 3, **against: Any) -> list[Measurement]:
+    accumulator = Accumulator(GATE, task(*names, dtype=str(got.dtype), **against))
     for start in range(0, len(got), batch):
-        tally.add(start, got[start : start + batch])
-    return [tally.result(Metric(name)) for name in names]
+        accumulator.add(start, got[start : start + batch])
+    return [accumulator.result(Metric(name)) for name in names]
 
 
-# Tallies -------------------------------------------------------------------------------------------------------------
+# Accumulators --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("batch", [1, 3, 7, 100])
@@ -49,7 +49,7 @@ def test_scores(*, batch: int, shape: tuple[int, ...], as_logits: bool) -> None:
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     labels = RANDOM.integers(0, 4, 20)
     got = (logits if as_logits else probabilities).reshape(shape)
-    accuracy, top, loss = tallied(got, "accuracy", "topKAccuracy", "loss", labels=labels, batch=batch)
+    accuracy, top, loss = accumulated(got, "accuracy", "topKAccuracy", "loss", labels=labels, batch=batch)
     assert accuracy.value == pytest.approx(sk.accuracy_score(labels, logits.argmax(axis=1)))
     assert top.value == pytest.approx(sk.top_k_accuracy_score(labels, logits, k=2))
     assert loss.value == pytest.approx(sk.log_loss(labels, probabilities, labels=range(4)), rel=1e-5)
@@ -64,15 +64,15 @@ def test_one_score_is_binary(*, shape: tuple[int, ...], as_logits: bool) -> None
     probabilities = 1 / (1 + np.exp(-logits))
     labels = RANDOM.integers(0, 2, 30)
     got = (logits if as_logits else probabilities).reshape(shape)
-    accuracy, loss = tallied(got, "accuracy", "loss", labels=labels)
+    accuracy, loss = accumulated(got, "accuracy", "loss", labels=labels)
     assert accuracy.value == pytest.approx(sk.accuracy_score(labels, logits > 0))
     assert loss.value == pytest.approx(sk.log_loss(labels, probabilities))
 
 
 def test_class_numbers() -> None:
-    (accuracy,) = tallied(np.array([3, 1, 2]), "accuracy", labels=[3, 2, 2])
-    assert accuracy == Measured(2 / 3, 3, Example(1, 2, 1))
-    (accuracy,) = tallied(np.array([[True], [False]]), "accuracy", labels=[1, 1])
+    (accuracy,) = accumulated(np.array([3, 1, 2]), "accuracy", labels=[3, 2, 2])
+    assert accuracy == Measurement(2 / 3, 3, Example(1, 2, 1))
+    (accuracy,) = accumulated(np.array([[True], [False]]), "accuracy", labels=[1, 1])
     assert accuracy.value == 0.5
 
 
@@ -81,7 +81,7 @@ def test_class_numbers() -> None:
 def test_scores_that_are_not_finite_measure_nothing(broken: float, columns: int) -> None:
     got = np.full((4, columns), 0.2, np.float32)
     got[2, -1] = broken
-    for measured in tallied(got, "accuracy", "loss", labels=[0, 0, 0, 0]):
+    for measured in accumulated(got, "accuracy", "loss", labels=[0, 0, 0, 0]):
         assert np.isnan(measured.value)
         assert measured.example is not None
         assert measured.example.index == 2 or columns == 1
@@ -90,17 +90,17 @@ def test_scores_that_are_not_finite_measure_nothing(broken: float, columns: int)
 @pytest.mark.parametrize(
     ("got", "labels", "names", "words"),
     [
-        (np.ones((2, 3, 4), np.float32), [0, 0], ["accuracy"], "answers [3, 4] for each example"),
-        (np.ones((2, 0), np.float32), [0, 0], ["accuracy"], "answers [0] for each example"),
+        (np.ones((2, 3, 4), np.float32), [0, 0], ["accuracy"], "has shape [3, 4] for each example"),
+        (np.ones((2, 0), np.float32), [0, 0], ["accuracy"], "has shape [0] for each example"),
         (np.ones((2, 3), np.float32), [0, 3], ["accuracy"], "the label of example 1 is 3"),
         (np.ones((2, 1), np.float32), [0, 2], ["accuracy"], "the label of example 1 is 2"),
-        (np.ones((2, 2), np.float32), [0, 1], ["topKAccuracy"], "the 2 highest of 2 are always right"),
+        (np.ones((2, 2), np.float32), [0, 1], ["topKAccuracy"], "the 2 highest of 2 always contain the label"),
         (np.ones((2, 1), np.int64), [0, 1], ["loss"], "is the number of a class"),
     ],
 )
 def test_answers_that_labels_do_not_fit(got: np.ndarray, labels: Any, names: list[str], words: str) -> None:
     with pytest.raises(GateInvalidError) as caught:
-        tallied(got, *names, labels=labels)
+        accumulated(got, *names, labels=labels)
     assert words in str(caught.value)
 
 
@@ -114,7 +114,7 @@ def test_distances(dtype: str, batch: int) -> None:
     got = expected.copy()
     got[6, 1] += 5
     got[4, 2] -= 2
-    matches, mean, square, largest = tallied(got, *ERRORS, expected=expected, batch=batch)
+    matches, mean, square, largest = accumulated(got, *ERRORS, expected=expected, batch=batch)
     assert matches.value == 0.8
     assert matches.example is not None
     assert matches.example.index == 4
@@ -127,25 +127,24 @@ def test_distances(dtype: str, batch: int) -> None:
 
 
 def test_what_is_right_has_no_example() -> None:
-    for measured in tallied(np.ones(4), *ERRORS, expected=np.ones(4)):
+    for measured in accumulated(np.ones(4), *ERRORS, expected=np.ones(4)):
         assert measured.example is None
 
 
 def test_answers_of_one_score_and_of_several() -> None:
-    gate = Gate("s", ())
-    tally = Tally(gate, task("accuracy", labels=[0, 0, 1]))
-    tally.add(0, np.array([[0.9, 0.1], [0.9, 0.1]], np.float32))
+    accumulator = Accumulator(GATE, task("accuracy", labels=[0, 0, 1]))
+    accumulator.add(0, np.array([[0.9, 0.1], [0.9, 0.1]], np.float32))
     with pytest.raises(GateInvalidError, match="one score for some examples and several for others"):
-        tally.add(2, np.array([[0.9]], np.float32))
+        accumulator.add(2, np.array([[0.9]], np.float32))
 
 
 def test_text_and_booleans_match_or_not() -> None:
     text = np.array([b"a\0", b"b"], dtype=object)
-    (matches,) = tallied(text, "matches", expected=np.array([b"a\0", b"c"], dtype=object))
-    assert matches == Measured(0.5, 2, Example(1, "c", "b"))
-    (matches,) = tallied(np.array([b"a", b"b"], dtype=object), "matches", expected=np.array([b"a", b"b"]))
+    (matches,) = accumulated(text, "matches", expected=np.array([b"a\0", b"c"], dtype=object))
+    assert matches == Measurement(0.5, 2, Example(1, "c", "b"))
+    (matches,) = accumulated(np.array([b"a", b"b"], dtype=object), "matches", expected=np.array([b"a", b"b"]))
     assert matches.value == 1
-    (matches,) = tallied(np.array([True, False]), "matches", expected=np.array([True, True]))
+    (matches,) = accumulated(np.array([True, False]), "matches", expected=np.array([True, True]))
     assert matches.value == 0.5
 
 
@@ -153,7 +152,7 @@ def test_text_and_booleans_match_or_not() -> None:
 def test_a_distance_to_what_is_not_finite(broken: float) -> None:
     got = np.ones((3, 2), np.float32)
     got[1, 0] = broken
-    matches, *distances = tallied(got, *ERRORS, expected=np.ones((3, 2), np.float32))
+    matches, *distances = accumulated(got, *ERRORS, expected=np.ones((3, 2), np.float32))
     assert matches.value == pytest.approx(2 / 3)
     for measured in distances:
         assert not np.isfinite(measured.value)
@@ -162,27 +161,29 @@ def test_a_distance_to_what_is_not_finite(broken: float) -> None:
 
 def test_answers_of_another_shape() -> None:
     with pytest.raises(
-        GateInvalidError, match=r"outputs/o of signature 's' has \[2\] for each example, the model answers \[3\]"
+        GateInvalidError, match=r"outputs/o of signature 's' has \[2\] for each example, the model's answer has \[3\]"
     ):
-        tallied(np.ones((2, 3)), "matches", expected=np.ones((2, 2)))
+        accumulated(np.ones((2, 3)), "matches", expected=np.ones((2, 2)))
 
 
 # The verdict ---------------------------------------------------------------------------------------------------------
 
 
-def finding(metric: str, value: float, bound: Bound, example: Example | None = None) -> Finding:
-    return Finding(Check("f", "s", "o", (bound,)), "o", bound, Measured(value, 20, example))
+def finding(metric: str, value: float, bound: Bound, example: Example | None = None) -> BoundResult:
+    return BoundResult(Check("f", "s", "o", (bound,)), "o", bound, Measurement(value, 20, example))
 
 
 def test_the_first_broken_bound_is_the_verdict() -> None:
-    accuracy, loss = Bound(Metric.ACCURACY, 0.9, ">=0.9"), Bound(Metric.LOSS, 1, "<=1")
+    accuracy, loss = Bound(Metric.ACCURACY, ">=", 0.9), Bound(Metric.LOSS, "<=", 1)
     with pytest.raises(GateFailedError) as caught:
-        judge([finding("a", 0.95, accuracy), finding("b", float("nan"), loss), finding("c", 0.1, accuracy)], "serving")
+        raise_for_failures(
+            [finding("a", 0.95, accuracy), finding("b", float("nan"), loss), finding("c", 0.1, accuracy)], "serving"
+        )
     document = json.loads(caught.value.verdict.json())
     assert (document["metric"], document["measured"], document["stage"]) == ("loss", None, "serving")
-    assert "loss is not finite, the gate wants <=1" in document["message"]
-    assert "also broken: accuracy is 0.1, the gate wants >=0.9" in document["message"]
-    judge([finding("a", 0.95, accuracy)], "start")
+    assert "loss is not finite, the gate requires <=1" in document["message"]
+    assert "also missed: accuracy is 0.1, the gate requires >=0.9" in document["message"]
+    raise_for_failures([finding("a", 0.95, accuracy)], "start")
 
 
 @given(st.text(), st.text(max_size=3000), st.text(max_size=6000), st.lists(st.text(max_size=500), max_size=9))
@@ -190,10 +191,10 @@ def test_a_message_never_exceeds_what_the_kubelet_keeps(
     message: str, name: str, output: str, values: list[str]
 ) -> None:
     example = Example(
-        1, verdict.shown(np.array([value.encode(errors="ignore") for value in values], dtype=object)), values
+        1, gate_verdict.shown(np.array([value.encode(errors="ignore") for value in values], dtype=object)), values
     )
     long = Verdict(message * 50, {"metric": "matches", "signature": name, "output": output}, example).json()
-    for text in (long, verdict.invalid(message * 50)):
+    for text in (long, gate_verdict.invalid(message * 50)):
         # Of 12 KiB for the pod: six containers, of which injected sidecars may be three.
         assert len(text.encode(errors="replace")) <= 2048
         assert {"reason", "message"} <= set(json.loads(text))
@@ -214,24 +215,24 @@ def test_a_message_never_exceeds_what_the_kubelet_keeps(
     ],
 )
 def test_values_are_cut(value: Any, text: Any) -> None:
-    assert verdict.shown(value) == text
+    assert gate_verdict.shown(value) == text
 
 
 # Tensors -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", sorted(set(tensors.DTYPES.values()) - {"string", "bfloat16"}))
+@pytest.mark.parametrize("dtype", sorted(set(tensor_proto.DTYPES.values()) - {"string", "bfloat16"}))
 def test_tensors_there_and_back(dtype: str) -> None:
     array = (RANDOM.normal(size=(2, 3)) * 5).astype(dtype)
-    back = tensors.from_proto(tensors.to_proto(array, dtype))
+    back = tensor_proto.from_proto(tensor_proto.to_proto(array, dtype))
     assert back.dtype == array.dtype
     assert np.array_equal(back, array)
 
 
 def test_text_there_and_back() -> None:
     array = np.array([[b"a\0", b""]], dtype=object)
-    assert tensors.from_proto(tensors.to_proto(array, "string")).tolist() == [[b"a\0", b""]]
-    assert tensors.from_proto(tensors.to_proto(np.array([b"ab", b"c"]), "string")).tolist() == [b"ab", b"c"]
+    assert tensor_proto.from_proto(tensor_proto.to_proto(array, "string")).tolist() == [[b"a\0", b""]]
+    assert tensor_proto.from_proto(tensor_proto.to_proto(np.array([b"ab", b"c"]), "string")).tolist() == [b"ab", b"c"]
 
 
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False))
@@ -241,8 +242,8 @@ def test_bfloat16_is_the_nearest(value: float) -> None:
     array = np.array([value], np.float32)
     with np.errstate(over="ignore"):
         reference = array.astype(ml_dtypes.bfloat16)
-    assert tensors.from_proto(tensors.to_proto(array, "bfloat16"))[0] == float(reference[0])
-    assert tensors.from_proto(tensors.to_proto(reference.view("V2"), "bfloat16"))[0] == float(reference[0])
+    assert tensor_proto.from_proto(tensor_proto.to_proto(array, "bfloat16"))[0] == float(reference[0])
+    assert tensor_proto.from_proto(tensor_proto.to_proto(reference.view("V2"), "bfloat16"))[0] == float(reference[0])
 
 
 def message(dtype: int, shape: list[int], **fields: Any) -> Any:
@@ -271,7 +272,7 @@ def message(dtype: int, shape: list[int], **fields: Any) -> Any:
     ],
 )
 def test_tensors_of_a_server(proto: Any, values: list[Any]) -> None:
-    assert tensors.from_proto(proto).tolist() == values
+    assert tensor_proto.from_proto(proto).tolist() == values
 
 
 @pytest.mark.parametrize(
@@ -289,52 +290,52 @@ def test_tensors_of_a_server(proto: Any, values: list[Any]) -> None:
 )
 def test_tensors_that_are_none(proto: Any, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        tensors.from_proto(proto)
+        tensor_proto.from_proto(proto)
 
 
-# The pulse -----------------------------------------------------------------------------------------------------------
+# Readiness -----------------------------------------------------------------------------------------------------------
 
 
-def after(*heard: Heard) -> Pulse:
-    pulse = Pulse()
-    for each in heard:
-        pulse = pulse.after(each)
-    return pulse
+def after(*results: ProbeResult) -> Readiness:
+    readiness = Readiness()
+    for each in results:
+        readiness = readiness.after(each)
+    return readiness
 
 
 @pytest.mark.parametrize(
-    ("heard", "out"),
+    ("results", "lost"),
     [
-        ([Heard.ANSWER, Heard.BUSY], False),
-        ([Heard.BUSY] * 1000, False),
-        ([Heard.GONE], True),
-        ([Heard.DEAF], True),
-        ([Heard.SLOW] * 2, False),
-        ([Heard.SLOW] * 3, True),
-        ([Heard.SLOW, Heard.SLOW, Heard.BUSY, Heard.SLOW, Heard.SLOW], False),
-        ([Heard.REFUSED], False),
-        ([Heard.REFUSED, Heard.REFUSED], True),
-        ([Heard.REFUSED, Heard.ANSWER, Heard.REFUSED], False),
-        ([Heard.SLOW, Heard.REFUSED, Heard.SLOW, Heard.REFUSED], False),
+        ([ProbeResult.ANSWERED, ProbeResult.OVERLOADED], False),
+        ([ProbeResult.OVERLOADED] * 1000, False),
+        ([ProbeResult.UNREACHABLE], True),
+        ([ProbeResult.HUNG], True),
+        ([ProbeResult.SLOW] * 2, False),
+        ([ProbeResult.SLOW] * 3, True),
+        ([ProbeResult.SLOW, ProbeResult.SLOW, ProbeResult.OVERLOADED, ProbeResult.SLOW, ProbeResult.SLOW], False),
+        ([ProbeResult.ERROR], False),
+        ([ProbeResult.ERROR, ProbeResult.ERROR], True),
+        ([ProbeResult.ERROR, ProbeResult.ANSWERED, ProbeResult.ERROR], False),
+        ([ProbeResult.SLOW, ProbeResult.ERROR, ProbeResult.SLOW, ProbeResult.ERROR], False),
     ],
 )
-def test_who_leaves_the_endpoints(*, heard: list[Heard], out: bool) -> None:
-    assert after(*heard).out is out
+def test_who_leaves_the_endpoints(*, results: list[ProbeResult], lost: bool) -> None:
+    assert after(*results).lost is lost
 
 
-def test_patience_doubles_while_a_server_is_slow() -> None:
-    waits = [after(*[Heard.SLOW] * times).patience(30) for times in range(3)]
+def test_the_deadline_doubles_while_a_server_is_slow() -> None:
+    waits = [after(*[ProbeResult.SLOW] * times).deadline(30) for times in range(3)]
     assert waits == [30, 60, 120]
-    assert after(Heard.SLOW, Heard.BUSY).patience(30) == 30
+    assert after(ProbeResult.SLOW, ProbeResult.OVERLOADED).deadline(30) == 30
 
 
-@given(st.lists(st.sampled_from([Heard.ANSWER, Heard.BUSY, Heard.SLOW]), max_size=50))
-def test_whoever_answers_now_and_then_stays(heard: list[Heard]) -> None:
-    mixed = [each for one in heard for each in (one, Heard.BUSY)]
-    pulse = Pulse()
+@given(st.lists(st.sampled_from([ProbeResult.ANSWERED, ProbeResult.OVERLOADED, ProbeResult.SLOW]), max_size=50))
+def test_whoever_answers_now_and_then_stays(results: list[ProbeResult]) -> None:
+    mixed = [each for one in results for each in (one, ProbeResult.OVERLOADED)]
+    readiness = Readiness()
     for each in mixed:
-        pulse = pulse.after(each)
-        assert not pulse.out
+        readiness = readiness.after(each)
+        assert not readiness.lost
 
 
 # The pages -----------------------------------------------------------------------------------------------------------
@@ -343,21 +344,21 @@ def test_whoever_answers_now_and_then_stays(heard: list[Heard]) -> None:
 def test_the_exposition_is_what_prometheus_reads() -> None:
     from prometheus_client.parser import text_string_to_metric_families  # noqa: PLC0415 - the independent source
 
-    state = State('a "model"\\\n', "3", wall=lambda: 1.5)
-    bound = Bound(Metric.LOSS, 1, "<=1")
-    state.checked("failed", [finding("x", float("nan"), bound)])
-    state.checked("passed", [finding("x", float("inf"), bound)])
-    state.checked("busy")
-    families = {family.name: family for family in text_string_to_metric_families(state.exposition())}
+    status = ProberStatus('a "model"\\\n', "3", wall=lambda: 1.5)
+    bound = Bound(Metric.LOSS, "<=", 1)
+    status.record("failed", [finding("x", float("nan"), bound)])
+    status.record("passed", [finding("x", float("inf"), bound)])
+    status.record("overloaded")
+    families = {family.name: family for family in text_string_to_metric_families(status.exposition())}
     assert {name: family.type for name, family in families.items()} == {
-        "slipway_gate_measured": "gauge",
+        "slipway_gate_metric_value": "gauge",
         "slipway_gate_bound": "gauge",
         "slipway_gate_samples": "gauge",
         "slipway_gate_passed": "gauge",
-        "slipway_gate_checks": "counter",
-        "slipway_gate_last_check_timestamp_seconds": "gauge",
+        "slipway_gate_evaluations": "counter",
+        "slipway_gate_last_evaluation_timestamp_seconds": "gauge",
     }
-    (sample,) = families["slipway_gate_measured"].samples
+    (sample,) = families["slipway_gate_metric_value"].samples
     assert sample.labels == {
         "model": 'a "model"\\\n',
         "revision": "3",
@@ -366,16 +367,16 @@ def test_the_exposition_is_what_prometheus_reads() -> None:
         "metric": "loss",
     }
     assert sample.value == float("inf")
-    checks = {sample.labels["result"]: sample.value for sample in families["slipway_gate_checks"].samples}
-    assert checks == {"passed": 1, "failed": 1, "busy": 1, "unanswered": 0}
+    checks = {sample.labels["result"]: sample.value for sample in families["slipway_gate_evaluations"].samples}
+    assert checks == {"passed": 1, "failed": 1, "overloaded": 1, "unanswered": 0}
     assert families["slipway_gate_passed"].samples[0].value == 1
-    assert families["slipway_gate_last_check_timestamp_seconds"].samples[0].value == 1.5
+    assert families["slipway_gate_last_evaluation_timestamp_seconds"].samples[0].value == 1.5
 
 
 def test_a_loop_that_does_not_move_is_not_alive() -> None:
     now = [0.0]
-    state = State("m", "1", clock=lambda: now[0])
-    state.alive_for(10)
-    assert state.alive
+    status = ProberStatus("m", "1", clock=lambda: now[0])
+    status.alive_for(10)
+    assert status.alive
     now[0] = 10.5
-    assert not state.alive
+    assert not status.alive

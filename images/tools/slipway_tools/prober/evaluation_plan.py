@@ -1,4 +1,4 @@
-"""Brings gate, golden set and model together before anything is asked, so that what does not fit is said by its name."""
+"""Matches gate, golden set and model before the first request, so that an error names what does not fit."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from slipway_tools.pilot.client import Signature, TensorSpec
-from slipway_tools.pilot.errors import GateInvalidError
-from slipway_tools.pilot.fitting import check_batch, check_kind, check_shape, fitted, kind
-from slipway_tools.pilot.gate import (
+from slipway_tools.prober.array_checks import check_batch, check_kind, check_shape, converted, kind
+from slipway_tools.prober.gate_errors import GateInvalidError
+from slipway_tools.prober.golden_set import GOLDEN, Examples, GoldenSet
+from slipway_tools.prober.resolved_gate import (
+    AT_LEAST,
     FIELD,
     NEED_LABELS,
     NEED_OUTPUTS,
@@ -17,22 +18,21 @@ from slipway_tools.pilot.gate import (
     Check,
     Gate,
     Metric,
-    refuse_twice,
 )
-from slipway_tools.pilot.goldenset import GOLDEN, Examples, GoldenSet
+from slipway_tools.prober.serving_client import Signature, TensorSpec
 
-_MATCH_ALL = Bound(Metric.MATCHES, 1.0, ">=1")
+_MATCH_ALL = Bound(Metric.MATCHES, AT_LEAST, 1.0)
 _CLASS_KINDS = "biuf"
 Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """What is asked of one output: its bounds, and what the answers are compared with.
+class EvaluationTask:
+    """What is measured on one output: its bounds, and what the answers are compared with.
 
     Attributes:
         check: with `output` resolved to a name.
-        spec: what the model says of the output.
+        spec: dtype and shape of the output, from the model.
         expected: [N, …] or None.
         labels: [N] int64 or None.
     """
@@ -43,24 +43,24 @@ class Task:
     expected: Array | None
     labels: Array | None
 
-    def wants(self, metrics: Iterable[Metric]) -> bool:
-        """Tell whether one of the metrics is bounded."""
+    def measures(self, metrics: Iterable[Metric]) -> bool:
+        """Return whether any of the metrics has a bound."""
         return any(bound.metric in metrics for bound in self.check.bounds)
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """Everything asked of one signature: its inputs in the signature's dtypes, and the tasks on its outputs."""
+class SignaturePlan:
+    """Everything that is sent to one signature, in the signature's dtypes, and the tasks on its outputs."""
 
     signature: str
     count: int
     inputs: Mapping[str, Array]
     dtypes: Mapping[str, str]
-    tasks: tuple[Task, ...]
+    tasks: tuple[EvaluationTask, ...]
 
 
-def without_model(gate: Gate, golden: GoldenSet) -> tuple[Check, ...]:
-    """Return the checks, and refuse a gate that checks nothing or has no data, as far as that needs no model.
+def checks_without_model(gate: Gate, golden: GoldenSet) -> tuple[Check, ...]:
+    """Return the checks, after refusing a gate that checks nothing or lacks data, as far as that needs no model.
 
     Raises:
         GateInvalidError: naming the field and the fix.
@@ -99,24 +99,24 @@ def _check_data(check: Check, examples: Examples) -> None:
             )
 
 
-def bind(gate: Gate, golden: GoldenSet, model: Mapping[str, Signature]) -> tuple[Plan, ...]:
-    """Return what is to be asked, one plan for each signature.
+def build_plans(gate: Gate, golden: GoldenSet, model: Mapping[str, Signature]) -> tuple[SignaturePlan, ...]:
+    """Return what is to be sent, one plan for each signature.
 
     Raises:
         GateInvalidError: naming the field and the fix.
     """
     for check in gate.checks:
         _check_signature(check, model)
-    checks = without_model(gate, golden)
+    checks = checks_without_model(gate, golden)
     inputs: dict[str, Mapping[str, Array]] = {}
     for check in checks:
         _check_signature(check, model)
         if check.signature not in inputs:
             inputs[check.signature] = _inputs(gate, check.signature, golden[check.signature], model[check.signature])
     tasks = [_task(gate, check, model[check.signature], golden[check.signature]) for check in checks]
-    refuse_twice([task.check for task in tasks])
+    _refuse_duplicates([task.check for task in tasks])
     return tuple(
-        Plan(
+        SignaturePlan(
             name,
             golden[name].count,
             found,
@@ -125,6 +125,19 @@ def bind(gate: Gate, golden: GoldenSet, model: Mapping[str, Signature]) -> tuple
         )
         for name, found in inputs.items()
     )
+
+
+def _refuse_duplicates(checks: Iterable[Check]) -> None:
+    """Refuse two checks of one output, whose name is known only now: either bound could be the one that counts."""
+    seen: dict[tuple[str, str | None], str] = {}
+    for check in checks:
+        pair = (check.signature, check.output)
+        if pair in seen:
+            raise GateInvalidError(
+                f"{check.field}: output {check.output!a} of signature {check.signature!a} is bounded in {seen[pair]} "
+                "already; put the metrics of one output into one place"
+            )
+        seen[pair] = check.field
 
 
 def _check_signature(check: Check, model: Mapping[str, Signature]) -> None:
@@ -143,17 +156,17 @@ def _inputs(gate: Gate, name: str, examples: Examples, signature: Signature) -> 
     inputs = {}
     for key, spec in signature.inputs.items():
         where = f"inputs/{key} of signature {name!a}"
-        inputs[key] = fitted(examples.inputs[key], spec.dtype, loose=examples.loose, where=where)
+        inputs[key] = converted(examples.inputs[key], spec.dtype, untyped=examples.untyped, where=where)
         check_shape(inputs[key], spec, where)
         check_batch(gate.batch_size, examples.count, spec, where)
     return inputs
 
 
-def _task(gate: Gate, check: Check, signature: Signature, examples: Examples) -> Task:
+def _task(gate: Gate, check: Check, signature: Signature, examples: Examples) -> EvaluationTask:
     output = _output(check, signature)
     spec = signature.outputs[output]
     labels = examples.labels.get(output, examples.labels.get(None))
-    task = Task(replace(check, output=output), output, spec, examples.outputs.get(output), labels)
+    task = EvaluationTask(replace(check, output=output), output, spec, examples.outputs.get(output), labels)
     for bound in check.bounds:
         _check_bound(gate, task, bound)
     if task.expected is not None:
@@ -178,8 +191,8 @@ def _output(check: Check, signature: Signature) -> str:
     return check.output
 
 
-def _check_bound(gate: Gate, task: Task, bound: Bound) -> None:
-    """Refuse a bound without data for it, or on an output that it means nothing for."""
+def _check_bound(gate: Gate, task: EvaluationTask, bound: Bound) -> None:
+    """Refuse a bound without data for it, or on an output for which it has no meaning."""
     field = f"{task.check.field}.metrics.{bound.metric}"
     letter = kind(task.spec.dtype)
     if bound.metric in NEED_OUTPUTS and task.expected is None:
@@ -202,8 +215,8 @@ def _check_bound(gate: Gate, task: Task, bound: Bound) -> None:
         )
 
 
-def _check_classes(gate: Gate, task: Task, bound: Bound, field: str) -> None:
-    """Check what the signature already says about the number of classes."""
+def _check_classes(gate: Gate, task: EvaluationTask, bound: Bound, field: str) -> None:
+    """Check the labels against the number of classes, if the signature has it."""
     shape = task.spec.shape
     if shape is None or len(shape) == 0:
         return
@@ -212,8 +225,8 @@ def _check_classes(gate: Gate, task: Task, bound: Bound, field: str) -> None:
         check_classes(gate, task, bound.metric, classes, field)
 
 
-def check_classes(gate: Gate, task: Task, metric: Metric, classes: int, field: str) -> None:
-    """Refuse labels and k that the number of classes leaves no room for; one column is binary, or a class's number.
+def check_classes(gate: Gate, task: EvaluationTask, metric: Metric, classes: int, field: str) -> None:
+    """Refuse labels and a `topK` beyond the number of classes; one column is binary, or the number of a class.
 
     Raises:
         GateInvalidError: naming the field and the fix.
@@ -227,7 +240,7 @@ def check_classes(gate: Gate, task: Task, metric: Metric, classes: int, field: s
         )
     if metric is Metric.TOP_K_ACCURACY and gate.top_k >= classes:
         raise GateInvalidError(
-            f"{FIELD}.topK: the {gate.top_k} highest of {classes} are always right; write a topK below the number of classes"
+            f"{FIELD}.topK: the {gate.top_k} highest of {classes} always contain the label; write a topK below the number of classes"
         )
     if not ids and highest >= max(classes, 2):
         row = int(np.argmax(task.labels))

@@ -13,7 +13,7 @@ from typing import NoReturn
 from slipway_tools import __version__, fetch, publish, result
 from slipway_tools.digest import PATTERN, measure
 from slipway_tools.errors import InterruptedBySignal, ModelError, Reason, from_os_error
-from slipway_tools.golden import GoldenSource
+from slipway_tools.golden_fetch import GoldenSource
 from slipway_tools.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_FILES, Limits
 from slipway_tools.locate import parse_version
 from slipway_tools.sources.http import Policy
@@ -164,7 +164,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="slipway-tools",
         description="Fetch, publish and digest TensorFlow models.",
-        epilog="Two more commands have a help of their own: `pilot` (the gate's sidecar), `golden` (golden sets).",
+        epilog="Two more commands have a help of their own: `prober` (the gate's sidecar), `golden` (golden sets).",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"slipway-tools {__version__}")

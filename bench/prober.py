@@ -1,12 +1,13 @@
-"""What the gate's sidecar costs: `python -m bench.pilot --model DIR --golden FILE [--seconds 60]`.
+"""What the gate's sidecar costs: `python -m bench.prober --model DIR --golden FILE [--seconds 60]`.
 
-Starts the drop-in model server and the pilot as two processes, as a pod does, and prints the pilot's resident memory, its
-share of a CPU at rest, the CPU time of one check of the whole golden set (pilot and server), and the seconds from the
-server's open port to ready.
+Starts the drop-in model server and the prober as two processes, as a pod does, and prints the prober's resident memory, its
+share of a CPU at rest, the CPU time of one evaluation of the golden set (prober and server), and the seconds from the server's
+open port to ready.
 """
 
 import argparse
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -20,18 +21,19 @@ from pathlib import Path
 
 from bench.process import REPOSITORY, cpu_seconds, memory_mib
 from cluster.controlplane import free_ports
+from slipway.api import parse_gate
 
 _WAIT_SECONDS = 120
-_EVERY_SECONDS = 10
+_INTERVAL = {"interval": "10s"}
 _NAME = "model"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark and print its numbers."""
-    parser = argparse.ArgumentParser(prog="python -m bench.pilot", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m bench.prober", description=__doc__.splitlines()[0])
     parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="folder of numbered SavedModels")
     parser.add_argument("--golden", required=True, type=Path, metavar="FILE", help="golden set, npz or JSON lines")
-    parser.add_argument("--gate", metavar="JSON", help="default: accuracy and p99 latency, bounds that always hold",
+    parser.add_argument("--gate", metavar="JSON", help="spec.rollout.gate without golden; default: bounds that always hold",
                         default='{"output":"probabilities","metrics":{"accuracy":">=0.01","p99LatencyMillis":"<=10000"}}')  # fmt: skip
     parser.add_argument("--seconds", type=float, default=60, help="how long to measure at rest")
     options = parser.parse_args(arguments)
@@ -44,42 +46,41 @@ def _measure(options: argparse.Namespace, folder: Path) -> None:
     port, rest, web = free_ports(3)
     with _server(options.model, port, rest, folder) as server:
         _until(lambda: _answers(f"http://127.0.0.1:{rest}/v1/models/{_NAME}"), "the server")
-        with _pilot(options, port, web, folder) as pilot:
+        with _prober(options, port, web, folder) as prober:
             begun = time.monotonic()
-            _until(lambda: _answers(f"http://127.0.0.1:{web}/ready"), "the pilot")
+            _until(lambda: _answers(f"http://127.0.0.1:{web}/ready"), "the prober")
             print(f"process start to ready, server up      {time.monotonic() - begun:8.2f} s")
-            _rest(pilot, web, options.seconds)
-    with _pilot(options, port, web, folder) as pilot, _server(options.model, port, rest, folder) as server:
+            _rest(prober, web, options.seconds)
+    with _prober(options, port, web, folder) as prober, _server(options.model, port, rest, folder) as server:
         _until(lambda: _answers(f"http://127.0.0.1:{rest}/v1/models/{_NAME}"), "the server")
         begun = time.monotonic()
-        _until(lambda: _answers(f"http://127.0.0.1:{web}/ready"), "the pilot")
-        print(f"server open to ready, pilot waiting    {time.monotonic() - begun:8.2f} s")
-    every = options.gate.rstrip().removesuffix("}") + f',"every":"{_EVERY_SECONDS}s"}}'
-    with _server(options.model, port, rest, folder) as server, _pilot(options, port, web, folder, every) as pilot:
-        _until(lambda: _answers(f"http://127.0.0.1:{web}/ready"), "the pilot")
-        _checks(pilot, server, web)
+        _until(lambda: _answers(f"http://127.0.0.1:{web}/ready"), "the prober")
+        print(f"server open to ready, prober waiting   {time.monotonic() - begun:8.2f} s")
+    with _server(options.model, port, rest, folder) as server, _prober(options, port, web, folder, _INTERVAL) as prober:
+        _until(lambda: _answers(f"http://127.0.0.1:{web}/ready"), "the prober")
+        _evaluations(prober, server, web)
 
 
-def _rest(pilot: int, web: int, seconds: float) -> None:
-    """Measure between checks: heartbeats and a probe a second, as in a pod."""
-    before, begun = cpu_seconds(pilot), time.monotonic()
+def _rest(prober: int, web: int, seconds: float) -> None:
+    """Measure between evaluations: heartbeats, and a readiness probe each second as in a pod."""
+    before, begun = cpu_seconds(prober), time.monotonic()
     while time.monotonic() - begun < seconds:
         _answers(f"http://127.0.0.1:{web}/ready")
         time.sleep(1)
-    share = (cpu_seconds(pilot) - before) / (time.monotonic() - begun)
+    share = (cpu_seconds(prober) - before) / (time.monotonic() - begun)
     print(f"at rest, of one CPU                    {share:8.2%}")
-    print(f"resident memory                        {memory_mib(pilot, 'VmRSS'):8.1f} MiB")
-    print(f"resident memory at most                {memory_mib(pilot, 'VmHWM'):8.1f} MiB")
+    print(f"resident memory                        {memory_mib(prober, 'VmRSS'):8.1f} MiB")
+    print(f"resident memory at most                {memory_mib(prober, 'VmHWM'):8.1f} MiB")
 
 
-def _checks(pilot: int, server: int, web: int, count: int = 3) -> None:
-    """Measure the CPU time of whole checks; what runs besides them is measured above and small."""
+def _evaluations(prober: int, server: int, web: int, count: int = 3) -> None:
+    """Measure the CPU time of whole evaluations; what else runs is small, and measured above."""
     done = _passed(web)
-    _until(lambda: _passed(web) > done, "the first check")
-    done, pilot_before, server_before = _passed(web), cpu_seconds(pilot), cpu_seconds(server)
-    _until(lambda: _passed(web) >= done + count, "more checks")
-    print(f"CPU time of a check, pilot             {(cpu_seconds(pilot) - pilot_before) / count * 1000:8.0f} ms")
-    print(f"CPU time of a check, server            {(cpu_seconds(server) - server_before) / count * 1000:8.0f} ms")
+    _until(lambda: _passed(web) > done, "the first evaluation")
+    done, prober_before, server_before = _passed(web), cpu_seconds(prober), cpu_seconds(server)
+    _until(lambda: _passed(web) >= done + count, "more evaluations")
+    print(f"CPU time of an evaluation, prober      {(cpu_seconds(prober) - prober_before) / count * 1000:8.0f} ms")
+    print(f"CPU time of an evaluation, server      {(cpu_seconds(server) - server_before) / count * 1000:8.0f} ms")
 
 
 def _passed(web: int) -> float:
@@ -108,8 +109,8 @@ def _server(model: Path, port: int, rest: int, folder: Path) -> contextlib.Abstr
     return _process(command, {"PATH": os.environ["PATH"], "PYTHONPATH": path}, folder / "server.log")
 
 
-def _pilot(
-    options: argparse.Namespace, port: int, web: int, folder: Path, gate: str | None = None
+def _prober(
+    options: argparse.Namespace, port: int, web: int, folder: Path, further: Mapping[str, str] | None = None
 ) -> contextlib.AbstractContextManager[int]:
     stubs = folder / "stubs"
     if not stubs.exists():
@@ -117,11 +118,13 @@ def _pilot(
             [sys.executable, REPOSITORY / "images" / "tools" / "stubs.py", "--site-packages",
              sysconfig.get_path("purelib"), "--output", stubs], check=True, capture_output=True,
         )  # fmt: skip
-    command = ["-m", "slipway_tools", "pilot", f"--server=127.0.0.1:{port}", f"--model={_NAME}", f"--port={web}",
-               f"--golden={options.golden}", f"--gate={gate or options.gate}",
+    written = {"golden": {"path": "golden"}} | json.loads(options.gate) | (further or {})
+    gate = parse_gate(json.dumps(written))
+    command = ["-m", "slipway_tools", "prober", f"--server=127.0.0.1:{port}", f"--model={_NAME}", f"--port={web}",
+               f"--golden={options.golden}", f"--gate={json.dumps(gate)}",
                f"--termination-log={folder / 'verdict'}"]  # fmt: skip
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": f"{REPOSITORY / 'images' / 'tools'}:{stubs}"}
-    return _process(command, environment, folder / "pilot.log")
+    return _process(command, environment, folder / "prober.log")
 
 
 def _answers(url: str) -> bool:

@@ -1,4 +1,4 @@
-"""The pilot as a process, beside the real model server as a process."""
+"""The prober as a process, beside the real model server as a process."""
 
 import contextlib
 import json
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.model_server.harness import Server, serving
-from tests.tools.pilots import Start, golden_npz, until
+from tests.tools.probers import Start, golden_npz, resolved, until
 
 # What the model called half answers: half of x, plus 2.
 X = np.linspace(-3, 3, 20, dtype=np.float32).reshape(-1, 1)
@@ -37,14 +37,14 @@ def server(saved_models: Path, zoo: Path, tmp_path_factory: pytest.TempPathFacto
 def test_a_model_that_answers_rightly(server: Server, start: Start, tmp_path: Path) -> None:
     golden = golden_npz(tmp_path / "g.npz", inputs__x=X, outputs__y=Y)
     gate = {"metrics": {"matches": ">=1", "maxAbsoluteError": "<=1e-4", "p99LatencyMillis": "<=10000"}}
-    pilot = start(server.port, golden, gate).wait_ready()
-    assert pilot.get("/healthz")[0] == 200
-    assert pilot.metric("slipway_gate_passed", model="half", revision="3") == 1
-    assert pilot.metric("slipway_gate_measured", metric="matches", signature="serving_default", output="y") == 1
-    assert pilot.metric("slipway_gate_samples", metric="matches") == 20
-    assert pilot.metric("slipway_gate_samples", metric="p99LatencyMillis") == 100
-    assert pilot.metric("slipway_gate_bound", metric="maxAbsoluteError") == 1e-4
-    assert pilot.metric("slipway_gate_checks_total", result="passed") == 1
+    prober = start(server.port, golden, gate).wait_ready()
+    assert prober.get("/healthz")[0] == 200
+    assert prober.metric("slipway_gate_passed", model="half", revision="3") == 1
+    assert prober.metric("slipway_gate_metric_value", metric="matches", signature="serving_default", output="y") == 1
+    assert prober.metric("slipway_gate_samples", metric="matches") == 20
+    assert prober.metric("slipway_gate_samples", metric="p99LatencyMillis") == 100
+    assert prober.metric("slipway_gate_bound", metric="maxAbsoluteError") == 1e-4
+    assert prober.metric("slipway_gate_evaluations_total", result="passed") == 1
 
 
 def test_a_model_that_answers_wrongly(server: Server, start: Start, tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_a_model_that_answers_wrongly(server: Server, start: Start, tmp_path: Pa
     golden = golden_npz(tmp_path / "g.npz", inputs__x=X, outputs__y=wrong)
     assert start(server.port, golden, {"metrics": {"matches": ">=0.5"}}).verdict() == {
         "reason": "GateFailed",
-        "message": "matches is 0.15, the gate wants >=0.5 over 20 examples, output 'y' of signature 'serving_default'; "
+        "message": "matches is 0.15, the gate requires >=0.5 over 20 examples, output 'y' of signature 'serving_default'; "
         "example 3: expected 1.97368, got 0.973684",
         "metric": "matches",
         "measured": 0.15,
@@ -74,17 +74,17 @@ def test_accuracy_of_a_classifier(server: Server, start: Start, tmp_path: Path) 
     right = golden_npz(tmp_path / "right.npz", inputs__image=images, labels=labels)
     wrong = golden_npz(tmp_path / "wrong.npz", inputs__image=images, labels=(labels + 1) % 10)
     gate = {"metrics": {"accuracy": ">=0.95"}, "batchSize": 16}
-    assert start(server.port, right, gate, model="digits").wait_ready().metric("slipway_gate_measured") == 1
+    assert start(server.port, right, gate, model="digits").wait_ready().metric("slipway_gate_metric_value") == 1
     verdict = start(server.port, wrong, gate, model="digits").verdict()
     assert (verdict["reason"], verdict["metric"], verdict["measured"]) == ("GateFailed", "accuracy", 0)
 
 
 def test_a_model_that_is_too_slow(server: Server, start: Start, tmp_path: Path) -> None:
     golden = golden_npz(tmp_path / "g.npz", inputs__x=X, outputs__y=Y)
-    pilot = start(server.port, golden, {"metrics": {"p50LatencyMillis": "<=0.001"}})
-    verdict = pilot.verdict()
+    prober = start(server.port, golden, {"metrics": {"p50LatencyMillis": "<=0.001"}})
+    verdict = prober.verdict()
     assert (verdict["reason"], verdict["metric"], verdict["samples"]) == ("GateFailed", "p50LatencyMillis", 100)
-    assert pilot.log.count("a latency bound was missed") == 3
+    assert prober.log.count("a latency bound was missed") == 3
 
 
 def test_a_gate_that_does_not_fit_the_model(server: Server, start: Start, tmp_path: Path) -> None:
@@ -99,10 +99,10 @@ def test_a_gate_that_does_not_fit_the_model(server: Server, start: Start, tmp_pa
 
 def test_sigterm_is_obeyed_at_once(server: Server, start: Start, tmp_path: Path) -> None:
     golden = golden_npz(tmp_path / "g.npz", inputs__x=X, outputs__y=Y)
-    pilot = start(server.port, golden, {}).wait_ready()
-    pilot.process.send_signal(signal.SIGTERM)
-    assert pilot.process.wait(60) == 0
-    assert not pilot.verdict_file.exists()
+    prober = start(server.port, golden, {}).wait_ready()
+    prober.process.send_signal(signal.SIGTERM)
+    assert prober.process.wait(60) == 0
+    assert not prober.verdict_file.exists()
 
 
 def test_json_lines_without_metrics(server: Server, start: Start, tmp_path: Path) -> None:
@@ -112,8 +112,8 @@ def test_json_lines_without_metrics(server: Server, start: Start, tmp_path: Path
     ]
     lines.append({"signature": "text", "inputs": {"s": "ab"}, "outputs": {"joined": "abab"}})
     golden.write_text("\n".join(map(json.dumps, lines[:5])))
-    pilot = start(server.port, golden, {}).wait_ready()
-    assert pilot.metric("slipway_gate_measured", metric="matches") == 1
+    prober = start(server.port, golden, {}).wait_ready()
+    assert prober.metric("slipway_gate_metric_value", metric="matches") == 1
     golden.write_text(json.dumps(lines[5]))
     text = start(server.port, golden, {}, model="kitchen").wait_ready()
     assert text.metric("slipway_gate_samples", signature="text", output="joined") == 1
@@ -142,16 +142,16 @@ def test_every_dtype_there_and_back(server: Server, start: Start, tmp_path: Path
     name = "string" if dtype in "SU" else dtype
     golden = golden_npz(tmp_path / "g.npz", inputs__x=values, outputs__x=values)
     gate = {"signature": f"identity_{name}", "metrics": {"matches": ">=1"}, "tolerance": {"absolute": 0, "relative": 0}}
-    pilot = start(server.port, golden, gate, model="kitchen").wait_ready()
-    assert pilot.metric("slipway_gate_samples", signature=f"identity_{name}") == 2
+    prober = start(server.port, golden, gate, model="kitchen").wait_ready()
+    assert prober.metric("slipway_gate_samples", signature=f"identity_{name}") == 2
 
 
 def test_bfloat16_from_json(server: Server, start: Start, tmp_path: Path) -> None:
     golden = tmp_path / "golden.jsonl"
     golden.write_text('{"inputs": {"x": [0.1, 3]}, "outputs": {"x": [0.1, 3]}}')
     gate = {"signature": "identity_bfloat16", "metrics": {"maxAbsoluteError": "<=0.001"}}
-    pilot = start(server.port, golden, gate, model="kitchen").wait_ready()
-    error = pilot.metric("slipway_gate_measured", metric="maxAbsoluteError")
+    prober = start(server.port, golden, gate, model="kitchen").wait_ready()
+    error = prober.metric("slipway_gate_metric_value", metric="maxAbsoluteError")
     assert error == pytest.approx(0.0001, abs=2e-5)
 
 
@@ -170,13 +170,13 @@ def test_half_precision_scores_of_several_outputs(server: Server, start: Start, 
             {"signature": "scores", "output": "logits", "metrics": {"matches": ">=1", "loss": "<=2"}},
         ],
     }  # fmt: skip
-    pilot = start(server.port, golden, gate, model="zoo").wait_ready()
+    prober = start(server.port, golden, gate, model="zoo").wait_ready()
     powers = np.exp(rows)
     loss = -np.log((powers / powers.sum(axis=1, keepdims=True)).max(axis=1)).mean()
     for output in ("half", "brain", "logits"):
-        assert pilot.metric("slipway_gate_measured", output=output, metric="loss") == pytest.approx(loss, rel=2e-2)
-    assert pilot.metric("slipway_gate_samples", output="half", metric="accuracy") == 30
-    assert pilot.metric("slipway_gate_samples", output="half", metric="p50LatencyMillis") == 100
+        assert prober.metric("slipway_gate_metric_value", output=output, metric="loss") == pytest.approx(loss, rel=2e-2)
+    assert prober.metric("slipway_gate_samples", output="half", metric="accuracy") == 30
+    assert prober.metric("slipway_gate_samples", output="half", metric="p50LatencyMillis") == 100
 
 
 def test_one_column_is_binary(server: Server, start: Start, tmp_path: Path) -> None:
@@ -233,12 +233,17 @@ def test_a_long_answer_is_cut_in_the_verdict(server: Server, start: Start, tmp_p
     ("gate", "words"),
     [
         ("no json", "this is not JSON"),
-        ({"metrics": {"accuracy": ">=2"}}, "spec.rollout.gate.metrics.accuracy"),
+        (
+            json.dumps(resolved({"metrics": {"accuracy": ">=1"}})).replace("accuracy", "f1"),
+            "spec.rollout.gate.metrics.f1",
+        ),
         ({"metrics": {"accuracy": ">=0.9"}}, "the golden set has no labels"),
         ({"signature": "nope", "metrics": {"matches": ">=1"}}, "nope"),
     ],
 )
-def test_a_gate_that_cannot_be_asked(server: Server, start: Start, tmp_path: Path, gate: object, words: str) -> None:
+def test_a_gate_that_cannot_be_evaluated(
+    server: Server, start: Start, tmp_path: Path, gate: object, words: str
+) -> None:
     golden = golden_npz(tmp_path / "g.npz", inputs__x=X, outputs__y=Y)
     verdict = start(server.port, golden, gate).verdict()
     assert verdict["reason"] == "GateInvalid"
@@ -261,42 +266,42 @@ def test_what_needs_no_server_is_said_before_there_is_one(start: Start, tmp_path
 def test_a_port_that_is_taken(server: Server, start: Start, tmp_path: Path) -> None:
     golden = golden_npz(tmp_path / "g.npz", inputs__x=X, outputs__y=Y)
     verdict = start(server.port, golden, {}, f"--port={server.rest_port}").verdict()
-    assert verdict == {"reason": "GateInvalid", "message": "the pilot cannot run: Address already in use (no file)"}
+    assert verdict == {"reason": "GateInvalid", "message": "the prober cannot run: Address already in use (no file)"}
 
 
 def test_other_pages(server: Server, start: Start, tmp_path: Path) -> None:
-    pilot = start(server.port, golden_npz(tmp_path / "g.npz", inputs__x=X, outputs__y=Y), {}).wait_ready()
-    assert pilot.get("/")[0] == 404
-    assert pilot.get("/ready?x=1")[0] == 200
-    with socket.create_connection(("127.0.0.1", pilot.port), timeout=10) as rude:
+    prober = start(server.port, golden_npz(tmp_path / "g.npz", inputs__x=X, outputs__y=Y), {}).wait_ready()
+    assert prober.get("/")[0] == 404
+    assert prober.get("/ready?x=1")[0] == 200
+    with socket.create_connection(("127.0.0.1", prober.port), timeout=10) as rude:
         rude.sendall(b"POST /ready HTTP/1.1\r\n\r\n")
         assert rude.recv(100).startswith(b"HTTP/1.1 405 ")
-    with socket.create_connection(("127.0.0.1", pilot.port), timeout=10) as mute:
-        assert pilot.ready
+    with socket.create_connection(("127.0.0.1", prober.port), timeout=10) as mute:
+        assert prober.ready
         mute.sendall(b"\xff\xfe")
-    assert pilot.ready
+    assert prober.ready
 
 
 def test_a_crowd_of_idle_connections_keeps_no_probe_from_its_answer(
     server: Server, start: Start, tmp_path: Path
 ) -> None:
-    pilot = start(server.port, golden_npz(tmp_path / "g.npz", inputs__x=X, outputs__y=Y), {}).wait_ready()
-    process = Path(f"/proc/{pilot.process.pid}")
+    prober = start(server.port, golden_npz(tmp_path / "g.npz", inputs__x=X, outputs__y=Y), {}).wait_ready()
+    process = Path(f"/proc/{prober.process.pid}")
     with contextlib.ExitStack() as crowd:
         for number in range(400):
-            crowd.enter_context(socket.create_connection(("127.0.0.1", pilot.port), timeout=10))
+            crowd.enter_context(socket.create_connection(("127.0.0.1", prober.port), timeout=10))
             if number < 200 and number % 4 == 0:  # the first half one after the other, the second all at once
-                assert pilot.get("/ready")[0] == 200
+                assert prober.get("/ready")[0] == 200
             if number == 200:
                 assert len(list((process / "fd").iterdir())) < 100
                 assert len(list((process / "task").iterdir())) < 100
-        assert [pilot.get(page)[0] for page in ("/ready", "/healthz", "/metrics")] == [200, 200, 200]
-        assert pilot.rss_mib() < 60
+        assert [prober.get(page)[0] for page in ("/ready", "/healthz", "/metrics")] == [200, 200, 200]
+        assert prober.rss_mib() < 60
 
 
 def test_a_head_that_comes_byte_by_byte_is_not_waited_for(server: Server, start: Start, tmp_path: Path) -> None:
-    pilot = start(server.port, golden_npz(tmp_path / "g.npz", inputs__x=X, outputs__y=Y), {}).wait_ready()
-    with socket.create_connection(("127.0.0.1", pilot.port), timeout=0.1) as drip:
+    prober = start(server.port, golden_npz(tmp_path / "g.npz", inputs__x=X, outputs__y=Y), {}).wait_ready()
+    with socket.create_connection(("127.0.0.1", prober.port), timeout=0.1) as drip:
 
         def closed() -> bool:
             try:
@@ -314,7 +319,7 @@ def test_memory_while_it_serves(server: Server, start: Start, tmp_path: Path) ->
     images = np.random.default_rng(1).normal(size=(360, 8, 8, 1)).astype(np.float32)
     golden = golden_npz(tmp_path / "g.npz", inputs__image=images, labels=np.zeros(360, np.int64))
     gate = {"metrics": {"accuracy": ">=0.001", "loss": "<=100", "p99LatencyMillis": "<=10000"}, "batchSize": 32}
-    pilot = start(server.port, golden, gate, "--heartbeat=0.02", model="digits").wait_ready()
+    prober = start(server.port, golden, gate, "--heartbeat=0.02", model="digits").wait_ready()
     for _ in range(100):
-        assert pilot.get("/metrics")[0] == 200
-    assert pilot.rss_mib() < 60
+        assert prober.get("/metrics")[0] == 200
+    assert prober.rss_mib() < 60

@@ -57,8 +57,8 @@ class GoldenSource:
 
     def fingerprint(self) -> str:
         """Return what identifies the request; hashed, since an address may carry a secret in its query."""
-        asked = [str(self.directory), self.name, self.key, self.uri, str(self.mounted), self.digest, self.path]
-        return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+        fields = [str(self.directory), self.name, self.key, self.uri, str(self.mounted), self.digest, self.path]
+        return hashlib.sha256(json.dumps(fields).encode()).hexdigest()
 
 
 def bring(source: GoldenSource, version_folder: Path, target: Path, policy: Policy, log: Callable[[str], None]) -> str:
