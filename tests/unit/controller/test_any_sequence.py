@@ -1,4 +1,4 @@
-"""Whatever users, pods, sources and kills do, in any order: what is served is what was asked for or what served before."""
+"""Whatever users, pods, sources and kills do, in any order: the target is the update revision or the current one."""
 
 import asyncio
 from typing import Any
@@ -7,11 +7,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from slipway.domain import names
 from slipway.decide import State, make_plan
+from slipway.domain import names
 from slipway.domain.objects import Ref
 from tests.kit.builders import DEFAULTS
-from tests.kit.simulation import KEY, Cluster, later
+from tests.kit.simulation import KEY, Cluster, overloaded
 
 MODELS = ("pvc://models/one", "pvc://models/two", "pvc://models/three", "pvc://models/bad")
 RESOURCES = {"requests": {"cpu": "1"}}
@@ -25,7 +25,7 @@ class Anything(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.cluster = Cluster()
         self.highest = 0
-        self.meant: dict[int, Any] = {}
+        self.data: dict[int, Any] = {}
         self.complete: set[int] = set()
         self.autoscaled = False
         self.replicas = 1
@@ -39,38 +39,42 @@ class Anything(RuleBasedStateMachine):
         self.cluster = Cluster(**spec)
         self.cluster.broken = {MODELS[3]} | ({MODELS[0]} if broken else set())
 
-    def turn(self, rounds: int = 1) -> None:
+    def work(self, rounds: int = 1) -> None:
         for _ in range(rounds):
             self.loop.run_until_complete(self.cluster.round())
-            self._look()
+            self._record()
 
-    def _look(self) -> None:
-        """Take down which revisions serve completely, and which number means what."""
+    def _record(self) -> None:
+        """Record which revisions serve completely, and the data of each number."""
         live = self.cluster.server.deployment
         pods = self.cluster.pods()
         if live is not None and pods and len(pods) >= live["spec"]["replicas"]:
             numbers = {names.revision_number(pod) for pod in pods}
             if len(numbers) == 1 and live["status"].get("readyReplicas") == len(pods):
                 self.complete |= numbers
-        for record in self.cluster.server.of("ControllerRevision"):
-            number = record["revision"]
-            if number not in self.meant:
+        for revision in self.cluster.server.of("ControllerRevision"):
+            number = revision["revision"]
+            if number not in self.data:
                 assert number > self.highest, "a number is used again"
-                self.meant[number], self.highest = record["data"], number
-            assert self.meant[number] == record["data"], "a number has changed its meaning"
+                self.data[number], self.highest = revision["data"], number
+            assert self.data[number] == revision["data"], "a revision has changed"
 
     # The user
 
     @rule(uri=st.sampled_from(MODELS))
-    def ask(self, uri: str) -> None:
+    def change_model(self, uri: str) -> None:
         self.cluster.edit(model={"uri": uri})
 
     @rule(number=st.none() | st.integers(1, 6))
     def pin(self, number: int | None) -> None:
         self.cluster.edit(pinnedRevision=number)
 
-    @rule(fields=st.sampled_from([{}, {"onFailure": "Pause"}, {"revisionHistoryLimit": 1}, {"strategy": "TerminateFirst"}]))
-    def roll(self, fields: dict[str, Any]) -> None:
+    @rule(
+        fields=st.sampled_from(
+            [{}, {"onFailure": "Pause"}, {"revisionHistoryLimit": 1}, {"strategy": "TerminateFirst"}]
+        )
+    )
+    def change_rollout(self, fields: dict[str, Any]) -> None:
         self.cluster.edit(rollout=fields)
 
     @rule(token=st.sampled_from(["a", "b", "c"]))
@@ -109,57 +113,56 @@ class Anything(RuleBasedStateMachine):
     @rule(writes=st.integers(1, 4), before=st.booleans())
     def killed(self, writes: int, before: bool) -> None:  # noqa: FBT001 - hypothesis draws it
         client = self.cluster.client
-        setattr(client, "cut_before" if before else "cut_after", client.writes + writes)
+        setattr(client, "kill_before" if before else "kill_after", client.writes + writes)
 
     @rule(which=st.sets(st.integers(1, 5), max_size=3))
     def overloaded(self, which: set[int]) -> None:
-        self.cluster.client.errors |= {self.cluster.client.writes + number: later() for number in which}
+        self.cluster.client.errors |= {self.cluster.client.writes + number: overloaded() for number in which}
 
     @rule(rounds=st.integers(1, 6))
     def time_passes(self, rounds: int) -> None:
-        self.turn(rounds)
+        self.work(rounds)
 
     @rule()
-    def rests(self) -> None:
-        """Everything comes to rest, and then nothing is done, by the next process either."""
+    def settles(self) -> None:
+        """Everything settles, and then nothing is done, by the next process either."""
         quiet = 0
         for _ in range(200):
             before = self.cluster.server.version
-            self.turn()
+            self.work()
             quiet = quiet + 1 if self.cluster.server.version == before else 0
             if quiet > 5:
                 break
-        assert quiet > 5, "it does not come to rest"
+        assert quiet > 5, "it does not settle"
         self.cluster.kill()
         written = self.cluster.client.writes
-        self.turn(2)
+        self.work(2)
         assert self.cluster.client.writes == written, self.cluster.client.log[-3:]
-        plan = plan.decide(KEY, self.cluster.store.snapshot(KEY), DEFAULTS, self.cluster.reconciler._now())
+        state = State.gather(KEY, self.cluster.cache.snapshot(KEY))
+        plan = make_plan(state, DEFAULTS, self.cluster.now())
         assert plan.actions == ()
-        if plan.served is not None:
-            assert self.cluster.deployed == plan.served == self.cluster.status["targetRevision"]
+        if plan.target is not None:
+            assert self.cluster.deployed == plan.target == self.cluster.status["targetRevision"]
 
     # What always holds
 
     @invariant()
-    def served_is_asked_for_or_stable(self) -> None:
+    def the_target_is_the_update_or_the_current_revision(self) -> None:
         status = self.cluster.status
         if "targetRevision" in status:
-            assert status["targetRevision"] in {status.get("revision"), status.get("currentRevision")}
+            assert status["targetRevision"] in {status.get("updateRevision"), status.get("currentRevision")}
 
     @invariant()
-    def stable_is_what_served_completely(self) -> None:
-        stable = self.cluster.status.get("currentRevision")
-        assert stable is None or stable in self.complete
+    def the_current_revision_has_served_completely(self) -> None:
+        current = self.cluster.status.get("currentRevision")
+        assert current is None or current in self.complete
 
     @invariant()
-    def what_is_needed_is_recorded(self) -> None:
-        records = {record["revision"] for record in self.cluster.server.of("ControllerRevision")}
+    def what_is_needed_has_a_controller_revision(self) -> None:
+        recorded = {revision["revision"] for revision in self.cluster.server.of("ControllerRevision")}
         status = self.cluster.status
-        needed = {status.get(field) for field in ("revision", "currentRevision", "targetRevision")} | {
-            self.cluster.deployed
-        }
-        assert needed - {None, 0} <= records
+        needed = {status.get(field) for field in ("updateRevision", "currentRevision", "targetRevision")}
+        assert (needed | {self.cluster.deployed}) - {None, 0} <= recorded
 
     @invariant()
     def an_autoscaler_keeps_its_number(self) -> None:

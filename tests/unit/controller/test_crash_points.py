@@ -7,7 +7,7 @@ import pytest
 
 from slipway.domain import names
 from slipway.kube import RejectedError
-from tests.kit.simulation import Cluster, later
+from tests.kit.simulation import Cluster, overloaded
 
 Scenario = Callable[[Cluster], Awaitable[None]]
 TWO, THREE = {"uri": "pvc://models/two"}, {"uri": "pvc://models/three"}
@@ -15,25 +15,25 @@ BAD = {"uri": "pvc://models/bad"}
 
 
 async def create(cluster: Cluster) -> None:
-    await cluster.rest()
+    await cluster.settle()
     assert cluster.status["currentRevision"] == 1
 
 
 async def promote(cluster: Cluster) -> None:
     cluster.edit(model=TWO)
-    await cluster.rest()
+    await cluster.settle()
     assert (cluster.deployed, cluster.status["currentRevision"]) == (2, 2)
 
 
 async def roll_back(cluster: Cluster) -> None:
     cluster.edit(model=BAD)
-    await cluster.rest()
-    assert (cluster.deployed, cluster.status["revision"], cluster.status["currentRevision"]) == (1, 2, 1)
+    await cluster.settle()
+    assert (cluster.deployed, cluster.status["updateRevision"], cluster.status["currentRevision"]) == (1, 2, 1)
 
 
 async def pause(cluster: Cluster) -> None:
     cluster.edit(model=BAD, rollout={"onFailure": "Pause"})
-    await cluster.rest()
+    await cluster.settle()
     assert cluster.deployed == 2
     assert cluster.server.deployment is not None
     assert cluster.server.deployment["spec"]["paused"]
@@ -46,14 +46,14 @@ async def supersede(cluster: Cluster) -> None:
             break
         await cluster.round()
     cluster.edit(model=THREE)
-    await cluster.rest()
+    await cluster.settle()
     assert (cluster.deployed, cluster.status["currentRevision"]) == (3, 3)
 
 
 async def pin(cluster: Cluster) -> None:
     await promote(cluster)
     cluster.edit(pinnedRevision=1)
-    await cluster.rest()
+    await cluster.settle()
     assert (cluster.deployed, cluster.status["currentRevision"]) == (1, 1)
 
 
@@ -61,15 +61,15 @@ async def retry(cluster: Cluster) -> None:
     await roll_back(cluster)
     cluster.broken.clear()
     cluster.edit(annotations={names.RETRY_ANNOTATION: "2"})
-    await cluster.rest()
+    await cluster.settle()
     assert (cluster.deployed, cluster.status["currentRevision"]) == (3, 3)
 
 
-async def retry_in_vain(cluster: Cluster) -> None:
+async def failing_retry(cluster: Cluster) -> None:
     await roll_back(cluster)
     cluster.edit(annotations={names.RETRY_ANNOTATION: "2"})
-    await cluster.rest()
-    assert (cluster.deployed, cluster.status["revision"]) == (1, 3)
+    await cluster.settle()
+    assert (cluster.deployed, cluster.status["updateRevision"]) == (1, 3)
 
 
 async def prune(cluster: Cluster) -> None:
@@ -91,47 +91,47 @@ def new() -> Cluster:
     return cluster
 
 
-def begin(base: Cluster, scenario: Scenario) -> Cluster:
+def start(base: Cluster, scenario: Scenario) -> Cluster:
     return new() if scenario is create else base.twin()
 
 
-def whole(cluster: Cluster) -> None:
+def assert_consistent(cluster: Cluster) -> None:
     """No two pods of a revision serve different content."""
     for number in {names.revision_number(pod) for pod in cluster.pods()}:
         assert len({pod.get("x-digest") for pod in cluster.pods(number)}) == 1, f"pods of revision {number} differ"
 
 
-SCENARIOS = [create, promote, roll_back, pause, supersede, pin, retry, retry_in_vain, prune]
+SCENARIOS = [create, promote, roll_back, pause, supersede, pin, retry, failing_retry, prune]
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
 async def test_a_kill_at_any_write_changes_nothing(base: Cluster, scenario: Scenario) -> None:
-    undisturbed = begin(base, scenario)
+    undisturbed = start(base, scenario)
     await scenario(undisturbed)
-    wanted, writes = undisturbed.state(), undisturbed.client.writes
-    whole(undisturbed)
+    expected, writes = undisturbed.state(), undisturbed.client.writes
+    assert_consistent(undisturbed)
     assert writes > 5
     for number in range(1, writes + 1):
-        for moment in ("cut_before", "cut_after"):
-            cluster = begin(base, scenario)
+        for moment in ("kill_before", "kill_after"):
+            cluster = start(base, scenario)
             setattr(cluster.client, moment, number)
             await scenario(cluster)
             assert cluster.kills == 1
-            assert cluster.state() == wanted, (moment, number, undisturbed.client.log[number - 1])
-            whole(cluster)
+            assert cluster.state() == expected, (moment, number, undisturbed.client.log[number - 1])
+            assert_consistent(cluster)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
 async def test_a_write_that_fails_for_a_while_changes_nothing(base: Cluster, scenario: Scenario) -> None:
-    undisturbed = begin(base, scenario)
+    undisturbed = start(base, scenario)
     await scenario(undisturbed)
-    wanted = undisturbed.state()
+    expected = undisturbed.state()
     for number in range(1, undisturbed.client.writes + 1):
-        cluster = begin(base, scenario)
-        cluster.client.errors = {number: later(), number + 1: later(), number + 3: later()}
+        cluster = start(base, scenario)
+        cluster.client.errors = {number: overloaded(), number + 1: overloaded(), number + 3: overloaded()}
         await scenario(cluster)
-        assert cluster.state() == wanted, (number, undisturbed.client.log[number - 1])
-        whole(cluster)
+        assert cluster.state() == expected, (number, undisturbed.client.log[number - 1])
+        assert_consistent(cluster)
 
 
 async def test_while_its_verdict_cannot_be_written_nothing_is_rolled_back(base: Cluster) -> None:
@@ -140,29 +140,29 @@ async def test_while_its_verdict_cannot_be_written_nothing_is_rolled_back(base: 
     while not cluster.pods(2):
         await cluster.round()
     done = cluster.client.writes
-    cluster.client.errors = dict.fromkeys(range(done + 1, done + 500), RejectedError("the status is not taken"))
+    cluster.client.errors = dict.fromkeys(range(done + 1, done + 500), RejectedError("the status is rejected"))
     for _ in range(10):
         await cluster.round()
     assert cluster.deployed == 2
     assert cluster.status["history"][0]["verdict"] == "Progressing"
     cluster.client.errors = {}
     cluster.kill()
-    await cluster.rest()
+    await cluster.settle()
     assert cluster.deployed == 1
 
 
-async def test_the_writes_of_a_roll_back_and_their_order(base: Cluster) -> None:
+async def test_the_writes_of_a_rollback_and_their_order(base: Cluster) -> None:
     cluster = base.twin()
     cluster.edit(model=BAD)
-    await cluster.rest()
+    await cluster.settle()
     assert cluster.client.log == [
         "apply ControllerRevision digits-2",
         "apply Deployment digits",
-        "status",  # revision 2 is on its way
+        "status",  # revision 2 rolls out
         "status",  # it has failed
         "apply Deployment digits",
-        "status",  # revision 1 is to serve again
-        "status",  # it does
+        "status",  # revision 1 is the target again
+        "status",  # it serves
     ]
 
 
@@ -170,8 +170,8 @@ async def test_the_writes_of_a_creation_and_of_a_change() -> None:
     cluster = new()
     await create(cluster)
     await create(cluster)
-    made_first = [what for what in cluster.client.log if what != "status"]
-    assert made_first == [
+    writes = [what for what in cluster.client.log if what != "status"]
+    assert writes == [
         "apply ControllerRevision digits-1",
         "apply Service digits",
         "apply Service digits-headless",
@@ -182,6 +182,6 @@ async def test_the_writes_of_a_creation_and_of_a_change() -> None:
     ]
     created = len(cluster.client.log)
     cluster.edit(model=TWO)
-    await cluster.rest()
+    await cluster.settle()
     changed = [what for what in cluster.client.log[created:] if what != "status"]
     assert changed == ["apply ControllerRevision digits-2", "apply Deployment digits", "apply ConfigMap digits-2"]

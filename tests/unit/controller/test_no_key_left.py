@@ -1,81 +1,81 @@
-"""No key is left without a look: news that reaches the store on a by-way wakes its ModelDeployment, too."""
+"""No key is left behind: a change that reaches the cache in an unusual way is reconciled, too."""
 
 import copy
-from typing import Any
 
+from slipway.controller.reconciler import Result
+from slipway.controller.status_writer import FIRST_STATUS_SECONDS
+from slipway.domain.objects import Manifest, Ref
 from slipway.kube import RejectedError, RetryableError
-from slipway.controller.reconciler import FIRST_STATUS_SECONDS, Result
-from tests.unit.loop import test_reconcile, test_watch
-from tests.unit.loop.test_reconcile import Bench
-from tests.unit.loop.test_watch import Script, play, service
-
-KEY = test_reconcile.KEY
+from tests.kit import scripted_source
+from tests.kit.reconciler_bench import KEY, Bench
+from tests.kit.scripted_source import Script, play, service
 
 
-async def test_what_a_list_brought_before_it_broke_off_is_news() -> None:
+async def test_what_a_list_brought_before_it_broke_off_is_enqueued() -> None:
     pages = [([service("a", 5)], "10"), RetryableError("reset")]
     script = Script([pages, [([service("a", 5)], "11")]], [])
-    _, status, causes, _ = await play(script)
-    assert causes == ["error"]
-    assert status.changed == [test_watch.KEY], "the second list finds it in the store already, and would tell nobody"
+    scripted = await play(script)
+    assert scripted.causes == ["error"]
+    assert scripted.queue.changed == [scripted_source.KEY], (
+        "the second list finds it in the cache already, and enqueues nothing"
+    )
 
 
-async def test_one_that_was_made_anew_behind_the_watchs_back_is_looked_at() -> None:
-    """The question whether the owner is still there is answered by its successor, before any watch tells of it."""
+async def test_a_successor_that_verification_finds_is_reconciled() -> None:
+    """Verification finds another ModelDeployment of that name, before any watch has announced it."""
     bench = Bench()
     bench.resource()
     await bench.reconciler.reconcile(KEY)
-    bench.cluster.taken()
-    successor = copy.deepcopy(bench.store.resource(KEY))
+    bench.client.take_calls()
+    successor = copy.deepcopy(bench.cache.resource(KEY))
     assert successor is not None
     successor["metadata"] |= {"uid": "another", "resourceVersion": "900"}
 
-    async def get(kind: str, namespace: str, name: str) -> dict[str, Any]:
+    async def get(kind: str, namespace: str, name: str) -> Manifest:
         return copy.deepcopy(successor)
 
-    bench.cluster.get = get  # type: ignore[method-assign]  # of this one cluster, not of the class
-    bench.store.remove("Service", KEY.namespace, "digits", "uid-Service-digits")
-    bench.reconciler.child_deleted(KEY)
+    bench.client.get = get  # type: ignore[method-assign]  # of this one client, not of the class
+    bench.child_deleted(Ref("Service", "digits"))
     outcome = await bench.reconciler.reconcile(KEY)
-    assert bench.cluster.taken() == []
-    assert bench.store.put(copy.deepcopy(successor)) == frozenset(), "the watch wakes nobody"
+    assert bench.client.take_calls() == []
+    assert bench.cache.upsert(copy.deepcopy(successor)) == frozenset(), "the watch event enqueues nothing"
     assert (outcome.result, outcome.requeue_after) == (Result.GONE, 0.0)
     await bench.reconciler.reconcile(KEY)
-    assert "status" in bench.cluster.taken(), "the collector has yet to take the old one's children"
+    assert "status" in bench.client.take_calls(), "the garbage collector has yet to delete the old one's children"
 
 
-async def test_a_status_that_was_refused_is_sent_again_though_nothing_changes() -> None:
-    """A role that is being replaced forbids for a moment what it allows again; nothing else would ever tell."""
+async def test_a_rejected_status_is_written_again_although_nothing_changes() -> None:
+    """A role that is being replaced forbids for a moment what it then allows again; no event announces that."""
     bench = Bench()
     bench.resource()
     await bench.reconciler.reconcile(KEY)
     bench.time += FIRST_STATUS_SECONDS
-    bench.cluster.refusals["status"] = [RejectedError("forbidden")]
+    bench.client.errors["status"] = [RejectedError("forbidden")]
     outcome = await bench.reconciler.reconcile(KEY)
-    assert "status" in bench.cluster.taken()
-    bench.cluster.refusals.clear()
-    while not bench.cluster.status:
+    assert "status" in bench.client.take_calls()
+    bench.client.errors.clear()
+    while not bench.client.statuses:
         assert outcome.requeue_after is not None
         assert outcome.requeue_after > 0, "but not at once, for ever"
         bench.time += outcome.requeue_after
         outcome = await bench.reconciler.reconcile(KEY)
-    assert bench.cluster.taken() == ["status"]
+    assert bench.client.take_calls() == ["status"]
     bench.time += 10_000
     outcome = await bench.reconciler.reconcile(KEY)
-    assert (outcome.requeue_after, bench.cluster.taken()) == (None, [])
+    assert (outcome.requeue_after, bench.client.take_calls()) == (None, [])
 
 
-async def test_one_that_leads_again_looks_before_it_turns_a_deployment() -> None:
-    """Another process led meanwhile; of the verdict that it wrote, the watch of this one has yet to tell."""
+async def test_a_process_that_leads_again_verifies_before_it_changes_a_deployment() -> None:
+    """Another process led meanwhile; this one's informer has yet to receive the verdict that it wrote."""
     bench = Bench()
     bench.resource()
     bench.pod()
     await bench.reconciler.reconcile(KEY)
-    bench.reconciler.taken_over()
-    bench.cluster.taken()
+    bench.cache.verification.invalidate()
+    bench.client.take_calls()
     bench.resource(model={"uri": "pvc://models/other"})
     await bench.reconciler.reconcile(KEY)
-    assert bench.cluster.taken()[0] == "get ModelDeployment digits"
+    assert bench.client.take_calls()[0] == "get ModelDeployment digits"
     bench.resource(model={"uri": "pvc://models/third"})
     await bench.reconciler.reconcile(KEY)
-    assert "get ModelDeployment digits" not in bench.cluster.taken(), "once is enough"
+    assert "get ModelDeployment digits" not in bench.client.take_calls(), "once is enough"

@@ -1,28 +1,37 @@
-"""Workers while the lease may have ended and nobody has said so yet: its holder waits for an answer to its question."""
+"""Workers while the lease may have expired and no loss is published yet: its holder waits for the response to a renewal."""
 
 import asyncio
 
-from slipway.controller.manager import Loop
+from slipway.controller.manager import Manager
 from slipway.controller.metrics import Metrics
-from slipway.domain.objects import Key
-from slipway.status.pod import project
-from slipway.controller.workqueue import WorkQueue
 from slipway.controller.reconciler import Outcome, Result
-from slipway.kube.cache import Cache
+from slipway.controller.workqueue import WorkQueue
+from slipway.domain.objects import Key
+from slipway.kube import Cache
+from slipway.status.pod import project
 
 KEY = Key("ns", "digits")
 
 
-class Term:
-    """Still held as far as anybody was status, but run out."""
+class UncertainLeadership:
+    """Acquired, and not published as lost; but its term is over until `certain` is set."""
 
     def __init__(self) -> None:
-        self.asked = 0
-        self.sure = False
+        self.calls = 0
+        self.certain = False
+
+    async def run(self) -> None:
+        await asyncio.Event().wait()
+
+    async def release(self) -> None:
+        pass
+
+    def remaining(self) -> float:
+        return 1.0 if self.certain else 0.0
 
     def leading(self) -> bool:
-        self.asked += 1
-        return self.sure
+        self.calls += 1
+        return self.certain
 
     async def acquired(self) -> None:
         pass
@@ -30,34 +39,33 @@ class Term:
 
 class Reconciler:
     def __init__(self) -> None:
-        self.done = asyncio.Event()
+        self.called = asyncio.Event()
 
     async def reconcile(self, key: Key) -> Outcome:
-        self.done.set()
+        self.called.set()
         return Outcome(Result.UNCHANGED)
 
 
-async def test_keys_do_not_go_round_and_round_but_none_is_lost() -> None:
-    term, reconciler, queue = Term(), Reconciler(), WorkQueue[Key](asyncio.get_running_loop(), Metrics())
-    loop = Loop(
+async def test_keys_are_delayed_without_a_busy_loop_and_none_is_lost() -> None:
+    leadership, reconciler = UncertainLeadership(), Reconciler()
+    queue = WorkQueue[Key](asyncio.get_running_loop(), Metrics())
+    manager = Manager(
         Cache(project),
         queue,
         reconciler,  # type: ignore[arg-type]
-        term,
-        None,  # type: ignore[arg-type]
+        leadership,
         (),
-        namespaces=(None,),
         workers=1,
         resync_seconds=600,
         lagged=lambda _: None,
     )
-    loop.start()
+    manager.start()
     try:
-        loop.wake([KEY])
-        await asyncio.sleep(0.45)
-        assert not reconciler.done.is_set()
-        assert term.asked <= 2, "a slow machine asks less often, never more"
-        term.sure = True
-        await asyncio.wait_for(reconciler.done.wait(), 10)
+        queue.add(KEY)
+        await asyncio.sleep(0.45)  # a negative proof needs the time
+        assert not reconciler.called.is_set()
+        assert leadership.calls <= 2, "a slow machine checks less often, never more"
+        leadership.certain = True
+        await asyncio.wait_for(reconciler.called.wait(), 10)
     finally:
-        await loop.stop()
+        await manager.stop()

@@ -1,4 +1,4 @@
-"""The queue keeps client-go's promises, whatever the order of what happens to it."""
+"""The queue has the semantics of client-go's, whatever the order of the calls."""
 
 import asyncio
 import heapq
@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
-from slipway.controller.workqueue import BASE_BACKOFF, COALESCE, MAX_BACKOFF, WorkQueue
+from slipway.controller.workqueue import BASE_BACKOFF, COALESCE_SECONDS, MAX_BACKOFF, WorkQueue
 
 
 class Timer:
@@ -56,7 +56,7 @@ class Counts:
     def retried(self) -> None:
         self.retries += 1
 
-    def waited(self, seconds: float) -> None:
+    def queued(self, seconds: float) -> None:
         self.waits.append(seconds)
 
 
@@ -65,89 +65,89 @@ def make() -> tuple[WorkQueue[str], FakeClock, Counts]:
     return WorkQueue(clock, counts, rng=random.Random(1)), clock, counts
 
 
-def test_a_key_woken_many_times_is_handed_out_once() -> None:
+def test_a_key_that_is_added_many_times_is_returned_once() -> None:
     queue, clock, counts = make()
     for _ in range(5):
-        queue.wake("a")
-    assert queue.take() is None, "news of one change is still coming in"
-    clock.advance(COALESCE)
-    assert queue.take() == "a"
-    assert queue.take() is None
+        queue.add("a")
+    assert queue.get_nowait() is None, "further events of one change may follow"
+    clock.advance(COALESCE_SECONDS)
+    assert queue.get_nowait() == "a"
+    assert queue.get_nowait() is None
     assert counts.adds == 1
 
 
-def test_a_held_key_is_not_handed_to_a_second_worker_but_again_afterwards() -> None:
+def test_a_key_that_is_processed_is_returned_to_no_second_worker_but_again_afterwards() -> None:
     queue, clock, _ = make()
-    queue.wake("a")
+    queue.add("a")
     clock.advance(1)
-    assert queue.take() == "a"
-    queue.wake("a")
+    assert queue.get_nowait() == "a"
+    queue.add("a")
     clock.advance(1)
-    assert queue.take() is None
+    assert queue.get_nowait() is None
     queue.done("a")
-    assert queue.take() == "a"
+    assert queue.get_nowait() == "a"
     queue.done("a")
     clock.advance(1)
-    assert queue.take() is None
+    assert queue.get_nowait() is None
 
 
 def test_an_earlier_time_wins_over_a_later_one() -> None:
     queue, clock, _ = make()
-    queue.requeue_after("a", 60)
-    queue.requeue_after("a", 5)
-    queue.requeue_after("a", 30)
+    queue.add_after("a", 60)
+    queue.add_after("a", 5)
+    queue.add_after("a", 30)
     clock.advance(4.9)
-    assert queue.take() is None
+    assert queue.get_nowait() is None
     clock.advance(0.2)
-    assert queue.take() == "a"
+    assert queue.get_nowait() == "a"
     queue.done("a")
     clock.advance(100)
-    assert queue.take() is None, "the later times were replaced"
+    assert queue.get_nowait() is None, "the later times were replaced"
 
 
-def test_failures_back_off_exponentially_up_to_the_bound_and_success_forgets_them() -> None:
+def test_failures_back_off_exponentially_up_to_the_maximum_and_forget_resets_them() -> None:
     queue, _, counts = make()
-    pauses = [queue.retry("a") for _ in range(20)]
+    pauses = [queue.add_rate_limited("a") for _ in range(20)]
     for number, pause in enumerate(pauses):
         expected = min(MAX_BACKOFF, BASE_BACKOFF * 2**number)
         assert 0.75 * expected <= pause <= expected
     assert counts.retries == 20
-    queue.succeeded("a")
-    assert queue.retry("a") <= BASE_BACKOFF
+    queue.forget("a")
+    assert queue.add_rate_limited("a") <= BASE_BACKOFF
 
 
-def test_the_servers_wish_is_kept_and_spread() -> None:
+def test_retry_after_is_respected_and_spread() -> None:
     queue, _, _ = make()
-    pauses = {queue.retry(f"k{number}", at_least=10) for number in range(50)}
+    pauses = {queue.add_rate_limited(f"k{number}", at_least=10) for number in range(50)}
     assert all(10 <= pause <= 12.5 for pause in pauses)
-    assert len(pauses) > 40, "not all come back in the same moment"
+    assert len(pauses) > 40, "not all are retried in the same moment"
 
 
-def test_depth_counts_what_is_due_and_nothing_else() -> None:
+def test_depth_counts_due_keys_and_no_others() -> None:
     queue, clock, _ = make()
-    queue.requeue_after("later", 100)
-    queue.wake("now")
+    queue.add_after("later", 100)
+    queue.add("now")
     clock.advance(1)
     assert len(queue) == 1
-    assert queue.overdue() == pytest.approx(1 - COALESCE)
-    assert queue.take() == "now"
-    assert (len(queue), queue.overdue(), queue.held_since()) == (0, 0.0, clock.now)
+    assert queue.overdue() == pytest.approx(1 - COALESCE_SECONDS)
+    assert queue.get_nowait() == "now"
+    assert (len(queue), queue.overdue(), queue.processing_since()) == (0, 0.0, clock.now)
 
 
 async def test_waiting_workers_get_keys_in_order_of_arrival() -> None:
     queue: WorkQueue[str] = WorkQueue(asyncio.get_running_loop(), Counts(), coalesce=0)
-    takers = [asyncio.create_task(queue.get()) for _ in range(3)]
+    getters = [asyncio.create_task(queue.get()) for _ in range(3)]
     await asyncio.sleep(0)
     for key in "abc":
-        queue.wake(key)
-    assert await asyncio.gather(*takers) == ["a", "b", "c"]
+        queue.add(key)
+    assert await asyncio.gather(*getters) == ["a", "b", "c"]
 
 
 async def test_a_cancelled_worker_loses_no_key() -> None:
     queue: WorkQueue[str] = WorkQueue(asyncio.get_running_loop(), Counts(), coalesce=0)
     first = asyncio.create_task(queue.get())
     await asyncio.sleep(0)
-    queue.wake("a")  # handed over …
+    queue.add("a")  # assigned …
     first.cancel()  # … in the moment of cancellation
     with pytest.raises(asyncio.CancelledError):
         await first
@@ -155,60 +155,60 @@ async def test_a_cancelled_worker_loses_no_key() -> None:
         assert await queue.get() == "a"
 
 
-async def test_a_worker_cancelled_while_waiting_is_passed_over() -> None:
+async def test_a_worker_cancelled_while_it_waits_is_skipped() -> None:
     queue: WorkQueue[str] = WorkQueue(asyncio.get_running_loop(), Counts(), coalesce=0)
     first, second = asyncio.create_task(queue.get()), asyncio.create_task(queue.get())
     await asyncio.sleep(0)
     first.cancel()
     await asyncio.sleep(0)
-    queue.wake("a")
+    queue.add("a")
     async with asyncio.timeout(5):
         assert await second == "a"
 
 
 class QueueMachine(RuleBasedStateMachine):
-    """Random wakes, takes and givings back against a model: which keys have news that no worker has looked at."""
+    """Random calls against a model: which keys were added and not returned to a worker since."""
 
     keys = Bundle("keys")
 
     def __init__(self) -> None:
         super().__init__()
         self.queue, self.clock, self.counts = make()
-        self.news: set[str] = set()
-        self.held: set[str] = set()
+        self.added: set[str] = set()
+        self.processing: set[str] = set()
 
     @rule(target=keys, name=st.sampled_from("abcde"))
     def name(self, name: str) -> str:
         return name
 
     @rule(key=keys)
-    def wake(self, key: str) -> None:
-        self.queue.wake(key)
-        self.news.add(key)
+    def add(self, key: str) -> None:
+        self.queue.add(key)
+        self.added.add(key)
 
     @rule(key=keys, seconds=st.floats(0, 20))
-    def requeue_after(self, key: str, seconds: float) -> None:
-        self.queue.requeue_after(key, seconds)
-        self.news.add(key)
+    def add_after(self, key: str, seconds: float) -> None:
+        self.queue.add_after(key, seconds)
+        self.added.add(key)
 
     @rule(key=keys)
-    def retry(self, key: str) -> None:
-        self.queue.retry(key)
-        self.news.add(key)
+    def add_rate_limited(self, key: str) -> None:
+        self.queue.add_rate_limited(key)
+        self.added.add(key)
 
     @rule()
-    def take(self) -> None:
-        key = self.queue.take()
+    def get(self) -> None:
+        key = self.queue.get_nowait()
         if key is not None:
-            assert key not in self.held, "two workers on one key"
-            assert key in self.news, "a key without news"
-            self.held.add(key)
-            self.news.discard(key)
+            assert key not in self.processing, "two workers on one key"
+            assert key in self.added, "a key that was not added"
+            self.processing.add(key)
+            self.added.discard(key)
 
     @rule(key=keys)
     def done(self, key: str) -> None:
-        if key in self.held:
-            self.held.discard(key)
+        if key in self.processing:
+            self.processing.discard(key)
             self.queue.done(key)
 
     @rule(seconds=st.floats(0, 30))
@@ -220,15 +220,15 @@ class QueueMachine(RuleBasedStateMachine):
         assert all(wait >= 0 for wait in self.counts.waits)
 
     def teardown(self) -> None:
-        """However it went, in the end every key with news is handed out exactly once."""
-        for key in sorted(self.held):
+        """Whatever happened, in the end every added key is returned exactly once."""
+        for key in sorted(self.processing):
             self.queue.done(key)
         self.clock.advance(10 * MAX_BACKOFF)
-        handed = []
-        while (taken := self.queue.take()) is not None:
-            handed.append(taken)
-            self.queue.done(taken)
-        assert sorted(handed) == sorted(self.news)
+        returned = []
+        while (key := self.queue.get_nowait()) is not None:
+            returned.append(key)
+            self.queue.done(key)
+        assert sorted(returned) == sorted(self.added)
 
 
 TestQueueMachine = QueueMachine.TestCase

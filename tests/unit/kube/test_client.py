@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from slipway.kube import Cluster, ApiError, ConflictError, ResourceExpiredError, NotFoundError, RejectedError, RetryableError
+from slipway.kube import (
+    Cluster,
+    ApiError,
+    ConflictError,
+    ResourceExpiredError,
+    NotFoundError,
+    RejectedError,
+    RetryableError,
+)
 from slipway.kube.transport import Connection, Request, _classify
 from slipway.domain.objects import Apply, Delete, Key, Ref
 
@@ -118,7 +126,10 @@ async def test_what_was_applied_before_and_lost_from_sight_is_applied_again() ->
 
 async def test_what_went_away_in_between_is_made_later() -> None:
     cluster, connection, _ = make()
-    connection.answers = [ConflictError("the object has been modified"), {"metadata": {"resourceVersion": "9"}, "items": []}]
+    connection.answers = [
+        ConflictError("the object has been modified"),
+        {"metadata": {"resourceVersion": "9"}, "items": []},
+    ]
     with pytest.raises(RetryableError, match="went away"):
         await cluster.apply(KEY, Apply(service(1), create=True, manager="slipway"))
 
@@ -197,7 +208,15 @@ async def test_a_status_for_another_object_is_not_written(words: str, error: typ
 
 @pytest.mark.parametrize(
     ("status", "error"),
-    [(404, NotFoundError), (409, ConflictError), (410, ResourceExpiredError), (422, RejectedError), (403, RejectedError), (429, RetryableError), (503, RetryableError)],
+    [
+        (404, NotFoundError),
+        (409, ConflictError),
+        (410, ResourceExpiredError),
+        (422, RejectedError),
+        (403, RejectedError),
+        (429, RetryableError),
+        (503, RetryableError),
+    ],
 )
 def test_every_answer_has_its_kind(status: int, error: type[ApiError]) -> None:
     found = _classify(status, "words", 3.0, Request("apply", "services", "PATCH", "/"))

@@ -128,7 +128,9 @@ async def test_the_lease_is_looked_at_and_taken_although_the_server_asked_to_be_
         waits = asyncio.create_task(cluster.apply(KEY, write))
         await asyncio.sleep(0)  # now the last slot is taken, too
         clock, status = asyncio.get_running_loop().time, list[bool]()
-        leader = Leader(cluster, "ns", "lease", "a", clock=clock, now=lambda: datetime.now(UTC), on_change=status.append)
+        leader = Leader(
+            cluster, "ns", "lease", "a", clock=clock, now=lambda: datetime.now(UTC), on_change=status.append
+        )
         try:
             async with asyncio.timeout(4):
                 await leader._step()
