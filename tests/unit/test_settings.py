@@ -1,4 +1,4 @@
-"""Settings: flags win over the environment, and what cannot be used is named with its source."""
+"""Settings: flags win over the environment, and an invalid value is reported with its source."""
 
 import pytest
 
@@ -9,7 +9,7 @@ def test_defaults_need_nothing() -> None:
     chosen = settings.parse([], {})
     assert chosen.namespaces == ()
     assert (chosen.runtime_image, chosen.runtime_version) == ("tensorflow/serving", "2.20.0")
-    assert str(chosen.metrics_address) == "0.0.0.0:8080"
+    assert str(chosen.metrics_bind_address) == "0.0.0.0:8080"
     assert chosen.leader_elect
     assert chosen.resync_seconds == 600
 
@@ -29,10 +29,10 @@ def test_a_flag_wins_over_its_variable() -> None:
     [
         (["--workers=many"], {}, "--workers='many' is not a whole number"),
         ([], {"SLIPWAY_WORKERS": "0"}, "SLIPWAY_WORKERS='0' is not a whole number"),
-        (["--metrics-address=8080"], {}, ""),
-        (["--metrics-address=here:there"], {}, "is not HOST:PORT"),
-        (["--health-address=:70000"], {}, "is not HOST:PORT"),
-        (["--metrics-address=:9", "--health-address=:9"], {}, "are the same"),
+        (["--metrics-bind-address=8080"], {}, ""),
+        (["--metrics-bind-address=here:there"], {}, "is not HOST:PORT"),
+        (["--health-probe-bind-address=:70000"], {}, "is not HOST:PORT"),
+        (["--metrics-bind-address=:9", "--health-probe-bind-address=:9"], {}, "are the same"),
         (["--resync-seconds=nan"], {}, "--resync-seconds='nan' is not a number of seconds"),
         (["--log-format=xml"], {}, "is not one of text, json"),
         (["--image-pull-policy=Sometimes"], {}, "is not one of Always"),
@@ -40,16 +40,16 @@ def test_a_flag_wins_over_its_variable() -> None:
         ([], {"SLIPWAY_LEADER_ELECT": "perhaps"}, "SLIPWAY_LEADER_ELECT='perhaps' is neither true nor false"),
     ],
 )
-def test_bad_values_are_named_with_their_source(argv: list[str], environ: dict[str, str], named: str) -> None:
+def test_invalid_values_are_reported_with_their_source(argv: list[str], environ: dict[str, str], named: str) -> None:
     if not named:
-        assert settings.parse(argv, environ).metrics_address.port == 8080
+        assert settings.parse(argv, environ).metrics_bind_address.port == 8080
         return
     with pytest.raises(settings.SettingsError) as caught:
         settings.parse(argv, environ)
     assert named in str(caught.value)
 
 
-def test_a_bad_value_ends_the_process_with_2(
+def test_an_invalid_value_ends_the_process_with_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.argv", ["slipway-operator", "--workers=x"])
@@ -75,7 +75,25 @@ def test_an_unknown_flag_ends_with_2() -> None:
     assert caught.value.code == 2
 
 
+@pytest.mark.parametrize(
+    ("former", "successor"),
+    [
+        ("metrics-address", "metrics-bind-address"),
+        ("health-address", "health-probe-bind-address"),
+        ("lease-namespace", "leader-election-namespace"),
+        ("lease-name", "leader-election-id"),
+    ],
+)
+def test_a_former_name_is_refused_with_the_new_one(former: str, successor: str) -> None:
+    for argv in ([f"--{former}=x"], [f"--{former}", "x"]):
+        with pytest.raises(settings.SettingsError, match=f"--{former} was renamed: use --{successor}$"):
+            settings.parse(argv, {})
+    former, successor = (f"SLIPWAY_{name.upper().replace('-', '_')}" for name in (former, successor))
+    with pytest.raises(settings.SettingsError, match=f"{former} was renamed: use {successor}$"):
+        settings.parse([], {former: "x"})
+
+
 def test_ipv6_addresses() -> None:
-    chosen = settings.parse(["--metrics-address=[::1]:0"], {})
-    assert chosen.metrics_address == settings.Address("::1", 0)
-    assert str(chosen.metrics_address) == "[::1]:0"
+    chosen = settings.parse(["--metrics-bind-address=[::1]:0"], {})
+    assert chosen.metrics_bind_address == settings.Address("::1", 0)
+    assert str(chosen.metrics_bind_address) == "[::1]:0"

@@ -225,9 +225,9 @@ class QueueMachine(RuleBasedStateMachine):
             self.queue.done(key)
         self.clock.advance(10 * MAX_BACKOFF)
         returned = []
-        while (key := self.queue.get_nowait()) is not None:
-            returned.append(key)
-            self.queue.done(key)
+        while (due := self.queue.get_nowait()) is not None:
+            returned.append(due)
+            self.queue.done(due)
         assert sorted(returned) == sorted(self.added)
 
 

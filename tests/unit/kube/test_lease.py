@@ -1,20 +1,20 @@
-"""The election, with clocks that the test turns and an API server that it plays."""
+"""Leader election, with clocks that the test advances and an API server in memory."""
 
 import copy
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 
+from slipway.domain.objects import Manifest
 from slipway.kube import ConflictError, NotFoundError, RetryableError
-from slipway.kube.lease import LEASE_SECONDS, RENEW_DEADLINE, Leader
+from slipway.kube.lease import LEASE_SECONDS, RENEW_DEADLINE, LeaderElector
 
 
 class Server:
     """One Lease with optimistic locking."""
 
     def __init__(self) -> None:
-        self.lease: dict[str, Any] | None = None
+        self.lease: Manifest | None = None
         self.version = 0
         self.down = False
         self.writes = 0
@@ -23,28 +23,26 @@ class Server:
         if self.down:
             raise RetryableError("down")
 
-    def _keep(self, body: dict[str, Any]) -> dict[str, Any]:
+    def _keep(self, body: Manifest) -> Manifest:
         self.version += 1
         self.writes += 1
         self.lease = copy.deepcopy(body)
         self.lease["metadata"]["resourceVersion"] = str(self.version)
         return copy.deepcopy(self.lease)
 
-    async def get(self, kind: str, namespace: str, name: str, seconds: float) -> dict[str, Any]:
+    async def get(self, kind: str, namespace: str, name: str, within: float) -> Manifest:
         self._check()
         if self.lease is None:
             raise NotFoundError("none")
         return copy.deepcopy(self.lease)
 
-    async def create(self, kind: str, namespace: str, body: dict[str, Any], seconds: float) -> dict[str, Any]:
+    async def create(self, kind: str, namespace: str, body: Manifest, within: float) -> Manifest:
         self._check()
         if self.lease is not None:
             raise ConflictError("exists")
         return self._keep(body)
 
-    async def replace(
-        self, kind: str, namespace: str, name: str, body: dict[str, Any], seconds: float
-    ) -> dict[str, Any]:
+    async def replace(self, kind: str, namespace: str, name: str, body: Manifest, within: float) -> Manifest:
         self._check()
         assert self.lease is not None
         if body["metadata"]["resourceVersion"] != self.lease["metadata"]["resourceVersion"]:
@@ -74,25 +72,25 @@ def time() -> Time:
     return Time()
 
 
-def candidate(server: Server, time: Time, name: str, status: list[bool] | None = None) -> Leader:
-    changes = [] if status is None else status
-    return Leader(server, "ns", "lease", name, clock=time.clock, now=time.now, on_change=changes.append)
+def candidate(server: Server, time: Time, name: str, changes: list[bool] | None = None) -> LeaderElector:
+    recorded = [] if changes is None else changes
+    return LeaderElector(server, "ns", "lease", name, clock=time.clock, now=time.now, on_change=recorded.append)
 
 
-async def step(leader: Leader) -> None:
+async def step(elector: LeaderElector) -> None:
     try:
-        await leader._step()
+        await elector._step()
     except RetryableError:
-        leader._lease = None
-    leader._tell()
+        elector._lease = None
+    elector._publish()
 
 
-async def test_the_first_makes_the_lease_and_the_second_waits(server: Server, time: Time) -> None:
-    status: list[bool] = []
-    first, second = candidate(server, time, "a", status), candidate(server, time, "b")
+async def test_the_first_creates_the_lease_and_the_second_waits(server: Server, time: Time) -> None:
+    changes: list[bool] = []
+    first, second = candidate(server, time, "a", changes), candidate(server, time, "b")
     await step(first)
     await step(second)
-    assert (first.leading(), second.leading(), status) == (True, False, [True])
+    assert (first.leading(), second.leading(), changes) == (True, False, [True])
     assert first.remaining() == RENEW_DEADLINE
     assert second.remaining() < 0
 
@@ -104,10 +102,10 @@ async def test_a_silent_leader_loses_before_another_may_take_over(server: Server
     silent = time.seconds
     while not second.leading():
         time.seconds += 0.1
-        first._tell()
+        first._publish()
         await step(second)
         assert not (first.leading() and second.leading())
-        assert time.seconds <= silent + LEASE_SECONDS + 0.15, "it is not waited for longer than the lease lasts"
+        assert time.seconds <= silent + LEASE_SECONDS + 0.15, "no longer than the lease lasts"
     assert not first.leading()
 
 
@@ -134,25 +132,25 @@ async def test_a_holder_that_renews_is_never_taken_over(server: Server, time: Ti
         assert not second.leading()
 
 
-async def test_somebody_elses_lease_is_not_renewed(server: Server, time: Time) -> None:
+async def test_another_holders_lease_is_not_renewed(server: Server, time: Time) -> None:
     first = candidate(server, time, "a")
     await step(first)
     assert server.lease is not None
-    server.lease["spec"]["holderIdentity"] = "thief"
+    server.lease["spec"]["holderIdentity"] = "other"
     server.lease["metadata"]["resourceVersion"] = "77"
     for _ in range(4):
         time.seconds += RENEW_DEADLINE / 3
         await step(first)
-        assert server.lease["spec"]["holderIdentity"] == "thief"
+        assert server.lease["spec"]["holderIdentity"] == "other"
     assert not first.leading()
     time.seconds += LEASE_SECONDS + 1
     await step(first)
-    assert first.leading(), "the thief has not renewed"
+    assert first.leading(), "the other one has not renewed"
 
 
-async def test_an_outage_ends_the_hold_and_the_same_process_takes_it_up_again(server: Server, time: Time) -> None:
-    status: list[bool] = []
-    leader = candidate(server, time, "a", status)
+async def test_an_outage_ends_leadership_and_the_same_process_acquires_it_again(server: Server, time: Time) -> None:
+    changes: list[bool] = []
+    leader = candidate(server, time, "a", changes)
     await step(leader)
     server.down = True
     for _ in range(5):
@@ -163,12 +161,12 @@ async def test_an_outage_ends_the_hold_and_the_same_process_takes_it_up_again(se
     server.down = False
     await step(leader)
     assert leader.leading()
-    assert status == [True, False, True]
+    assert changes == [True, False, True]
     assert server.lease is not None
-    assert server.lease["spec"]["leaseTransitions"] == 0, "nobody else has held it"
+    assert server.lease["spec"]["leaseTransitions"] == 0, "no other process has held it"
 
 
-async def test_a_lease_given_back_is_free_at_once(server: Server, time: Time) -> None:
+async def test_a_released_lease_is_free_at_once(server: Server, time: Time) -> None:
     first, second = candidate(server, time, "a"), candidate(server, time, "b")
     await step(first)
     await first.release()
@@ -176,10 +174,10 @@ async def test_a_lease_given_back_is_free_at_once(server: Server, time: Time) ->
     await step(second)
     assert second.leading()
     assert server.lease is not None
-    assert server.lease["spec"]["leaseTransitions"] == 2, "from a to nobody, from nobody to b"
+    assert server.lease["spec"]["leaseTransitions"] == 2, "from a to none, from none to b"
 
 
-async def test_a_standby_gives_nothing_back(server: Server, time: Time) -> None:
+async def test_a_standby_releases_nothing(server: Server, time: Time) -> None:
     first, second = candidate(server, time, "a"), candidate(server, time, "b")
     await step(first)
     await step(second)

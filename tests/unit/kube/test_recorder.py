@@ -1,20 +1,19 @@
-"""Events are few: the same news raises a count, and one ModelDeployment has a budget."""
+"""Events are few: a repeated one raises a count, and one ModelDeployment has a budget."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 
+from slipway.domain.objects import Key, Manifest
 from slipway.kube import ApiError, ConflictError, NotFoundError, RetryableError
 from slipway.kube.recorder import EventRecorder
-from slipway.domain.objects import Key
 
 KEY = Key("ns", "digits")
 
 
 @dataclass(frozen=True)
-class Fact:
+class Event:
     type: str = "Warning"
     reason: str = "FetchFailed"
     message: str = "no such host"
@@ -22,22 +21,22 @@ class Fact:
 
 class Writer:
     def __init__(self) -> None:
-        self.created: list[dict[str, Any]] = []
-        self.merged: list[tuple[str, dict[str, Any]]] = []
-        self.refusal: ApiError | None = None
+        self.created: list[Manifest] = []
+        self.patched: list[tuple[str, Manifest]] = []
+        self.error: ApiError | None = None
 
-    async def create(self, kind: str, namespace: str, body: dict[str, Any]) -> dict[str, Any]:
-        if self.refusal:
-            raise self.refusal
+    async def create(self, kind: str, namespace: str, body: Manifest) -> Manifest:
+        if self.error:
+            raise self.error
         self.created.append(body)
         return body
 
-    async def merge(self, kind: str, namespace: str, name: str, patch: dict[str, Any]) -> dict[str, Any]:
-        self.merged.append((name, patch))
+    async def merge_patch(self, kind: str, namespace: str, name: str, patch: Manifest) -> Manifest:
+        self.patched.append((name, patch))
         return patch
 
 
-class Desk:
+class Bench:
     def __init__(self) -> None:
         self.writer, self.time = Writer(), 0.0
         self.counts: list[str] = []
@@ -51,13 +50,13 @@ class Desk:
 
 
 @pytest.fixture
-def desk() -> Desk:
-    return Desk()
+def bench() -> Bench:
+    return Bench()
 
 
-async def test_an_event_has_what_the_api_asks_for(desk: Desk) -> None:
-    await desk.recorder.tell(KEY, "uid", Fact(message="x" * 5000))
-    (event,) = desk.writer.created
+async def test_an_event_has_what_the_api_requires(bench: Bench) -> None:
+    await bench.recorder.record(KEY, "uid", Event(message="x" * 5000))
+    (event,) = bench.writer.created
     assert event["eventTime"] == "2026-01-01T00:00:00.000000Z"
     assert len(event["note"]) == 1024
     assert event["regarding"]["uid"] == "uid"
@@ -67,37 +66,37 @@ async def test_an_event_has_what_the_api_asks_for(desk: Desk) -> None:
     assert event["reportingInstance"]
 
 
-async def test_the_same_news_raises_a_count(desk: Desk) -> None:
+async def test_the_same_event_raises_a_count(bench: Bench) -> None:
     for _ in range(3):
-        await desk.recorder.tell(KEY, "uid", Fact())
-    await desk.recorder.tell(KEY, "uid", Fact(message="another"))
-    assert len(desk.writer.created) == 2
-    assert [patch["series"]["count"] for _, patch in desk.writer.merged] == [2, 3]
-    assert {name for name, _ in desk.writer.merged} == {desk.writer.created[0]["metadata"]["name"]}
+        await bench.recorder.record(KEY, "uid", Event())
+    await bench.recorder.record(KEY, "uid", Event(message="another"))
+    assert len(bench.writer.created) == 2
+    assert [patch["series"]["count"] for _, patch in bench.writer.patched] == [2, 3]
+    assert {name for name, _ in bench.writer.patched} == {bench.writer.created[0]["metadata"]["name"]}
 
 
-async def test_an_event_of_the_process_before_is_continued(desk: Desk) -> None:
-    desk.writer.refusal = ConflictError("exists")
-    await desk.recorder.tell(KEY, "uid", Fact())
-    assert [patch["series"]["count"] for _, patch in desk.writer.merged] == [2]
+async def test_an_event_of_the_process_before_is_continued(bench: Bench) -> None:
+    bench.writer.error = ConflictError("exists")
+    await bench.recorder.record(KEY, "uid", Event())
+    assert [patch["series"]["count"] for _, patch in bench.writer.patched] == [2]
 
 
-async def test_the_budget_of_one_is_not_that_of_another(desk: Desk) -> None:
+async def test_the_budget_of_one_is_not_that_of_another(bench: Bench) -> None:
     for number in range(50):
-        await desk.recorder.tell(KEY, "uid", Fact(message=str(number)))
-    assert len(desk.writer.created) == 10
-    assert desk.counts.count("dropped") == 40
-    await desk.recorder.tell(Key("ns", "other"), "uid", Fact())
-    assert len(desk.writer.created) == 11
-    desk.time += 3600
-    await desk.recorder.tell(KEY, "uid", Fact(message="later"))
-    assert len(desk.writer.created) == 12
+        await bench.recorder.record(KEY, "uid", Event(message=str(number)))
+    assert len(bench.writer.created) == 10
+    assert bench.counts.count("dropped") == 40
+    await bench.recorder.record(Key("ns", "other"), "uid", Event())
+    assert len(bench.writer.created) == 11
+    bench.time += 3600
+    await bench.recorder.record(KEY, "uid", Event(message="later"))
+    assert len(bench.writer.created) == 12
 
 
-@pytest.mark.parametrize("refusal", [RetryableError("down"), NotFoundError("namespace is going")])
-async def test_an_event_that_cannot_be_written_harms_nobody(desk: Desk, refusal: ApiError) -> None:
-    desk.writer.refusal = refusal
-    await desk.recorder.tell(KEY, "uid", Fact())
-    desk.writer.refusal = None
-    await desk.recorder.tell(KEY, "uid", Fact())
-    assert len(desk.writer.created) == 1
+@pytest.mark.parametrize("error", [RetryableError("down"), NotFoundError("the namespace is being terminated")])
+async def test_an_event_that_cannot_be_written_raises_nothing(bench: Bench, error: ApiError) -> None:
+    bench.writer.error = error
+    await bench.recorder.record(KEY, "uid", Event())
+    bench.writer.error = None
+    await bench.recorder.record(KEY, "uid", Event())
+    assert len(bench.writer.created) == 1

@@ -1,4 +1,4 @@
-"""The connection, against a real HTTP server on the loopback: what waits before it is sent, and what must not."""
+"""The transport, against a real HTTP server on the loopback: what waits before it is sent, and what must not."""
 
 import asyncio
 import json
@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from slipway.kube import Cluster, Connection, RetryableError
-from slipway.kube.lease import Leader
 from slipway.domain.objects import Apply, Key
+from slipway.kube import Cache, Client, RetryableError, Transport
+from slipway.kube.lease import LeaderElector
+from slipway.status.pod import project
 
 KEY = Key("ns", "digits")
 SERVICE = {"kind": "Service", "apiVersion": "v1", "metadata": {"name": "digits", "namespace": "ns"}}
-Answer = Callable[[web.Request], Awaitable[web.Response]]
+Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
 class Fence:
@@ -32,9 +33,9 @@ class Meter:
 
 
 @asynccontextmanager
-async def served(folder: Path, answer: Answer, parallel: int) -> AsyncIterator[tuple[Cluster, Fence]]:
+async def served(folder: Path, handler: Handler, parallel: int) -> AsyncIterator[tuple[Client, Fence]]:
     application = web.Application()
-    application.router.add_route("*", "/{path:.*}", answer)
+    application.router.add_route("*", "/{path:.*}", handler)
     runner = web.AppRunner(application, shutdown_timeout=0)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -48,12 +49,12 @@ async def served(folder: Path, answer: Answer, parallel: int) -> AsyncIterator[t
         "users": [{"name": "u", "user": {"token": "t"}}],
     }
     (folder / "config").write_text(json.dumps(config))
-    connection, fence = Connection(str(folder / "config"), "", timeout=5, parallel=parallel, meter=Meter()), Fence()
-    await connection.login()
+    transport, fence = Transport(str(folder / "config"), "", timeout=5, parallel=parallel, meter=Meter()), Fence()
+    await transport.login()
     try:
-        yield Cluster(connection, lambda _: None, fence, 75.0), fence
+        yield Client(transport, Cache(project), fence, 75.0), fence
     finally:
-        await connection.close()
+        await transport.close()
         await runner.cleanup()
 
 
@@ -64,19 +65,19 @@ async def test_a_write_that_had_to_wait_is_not_sent_when_the_lease_has_ended_mea
         seen.append(request.method)
         return web.json_response({"message": "too many"}, status=429, headers={"Retry-After": "1"})
 
-    async with served(tmp_path, busy, parallel=8) as (cluster, fence):
+    async with served(tmp_path, busy, parallel=8) as (client, fence):
         write = Apply(SERVICE, create=True, manager="slipway")
         with pytest.raises(RetryableError, match="too many"):
-            await cluster.apply(KEY, write)
-        waits = asyncio.create_task(cluster.apply(KEY, write))
-        await asyncio.sleep(0)  # it has begun to wait for the second that the server asked for
+            await client.apply(KEY, write)
+        waits = asyncio.create_task(client.apply(KEY, write))
+        await asyncio.sleep(0)  # it waits for the second of Retry-After
         fence.seconds = 0.0
         with pytest.raises(RetryableError, match="lease"):
             await waits
     assert seen == ["PATCH"]
 
 
-async def test_the_lease_is_renewed_although_every_slot_is_taken(tmp_path: Path) -> None:
+async def test_the_lease_is_renewed_although_every_slot_is_in_use(tmp_path: Path) -> None:
     arrived, renewed = asyncio.Event(), asyncio.Event()
 
     async def slow(request: web.Request) -> web.Response:
@@ -87,24 +88,24 @@ async def test_the_lease_is_renewed_although_every_slot_is_taken(tmp_path: Path)
             await renewed.wait()
         return web.json_response({"metadata": {"name": "lease", "resourceVersion": "1"}})
 
-    async with served(tmp_path, slow, parallel=1) as (cluster, _):
-        reading = asyncio.create_task(cluster.get("Service", "ns", "digits"))
+    async with served(tmp_path, slow, parallel=1) as (client, _):
+        reading = asyncio.create_task(client.get("Service", "ns", "digits"))
         await arrived.wait()
         try:
             async with asyncio.timeout(4):
-                await cluster.replace("Lease", "ns", "lease", {"metadata": {}}, seconds=3.0)
+                await client.replace("Lease", "ns", "lease", {"metadata": {}}, within=3.0)
         finally:
             renewed.set()
             await reading
 
 
-@pytest.mark.parametrize("there", [False, True], ids=["made", "taken up again"])
-async def test_the_lease_is_looked_at_and_taken_although_the_server_asked_to_be_left_alone(
+@pytest.mark.parametrize("exists", [False, True], ids=["created", "renewed"])
+async def test_the_lease_is_read_and_acquired_during_a_retry_after(
     tmp_path: Path,
-    there: bool,  # noqa: FBT001 - pytest draws it
+    exists: bool,  # noqa: FBT001 - pytest passes it
 ) -> None:
     lease: dict[str, dict[str, str]] | None = (
-        {"metadata": {"resourceVersion": "7"}, "spec": {"holderIdentity": "a"}} if there else None
+        {"metadata": {"resourceVersion": "7"}, "spec": {"holderIdentity": "a"}} if exists else None
     )
     arrived, over = asyncio.Event(), asyncio.Event()
 
@@ -119,52 +120,52 @@ async def test_the_lease_is_looked_at_and_taken_although_the_server_asked_to_be_
             await over.wait()
         return web.json_response({"message": "too many"}, status=429, headers={"Retry-After": "30"})
 
-    async with served(tmp_path, storm, parallel=2) as (cluster, _):
-        reading = asyncio.create_task(cluster.get("Service", "ns", "digits"))
+    async with served(tmp_path, storm, parallel=2) as (client, _):
+        reading = asyncio.create_task(client.get("Service", "ns", "digits"))
         await arrived.wait()
         write = Apply(SERVICE, create=True, manager="slipway")
         with pytest.raises(RetryableError, match="too many"):
-            await cluster.apply(KEY, write)
-        waits = asyncio.create_task(cluster.apply(KEY, write))
-        await asyncio.sleep(0)  # now the last slot is taken, too
-        clock, status = asyncio.get_running_loop().time, list[bool]()
-        leader = Leader(
-            cluster, "ns", "lease", "a", clock=clock, now=lambda: datetime.now(UTC), on_change=status.append
+            await client.apply(KEY, write)
+        waits = asyncio.create_task(client.apply(KEY, write))
+        await asyncio.sleep(0)  # now the last slot is in use, too
+        clock = asyncio.get_running_loop().time
+        elector = LeaderElector(
+            client, "ns", "lease", "a", clock=clock, now=lambda: datetime.now(UTC), on_change=lambda _: None
         )
         try:
             async with asyncio.timeout(4):
-                await leader._step()
+                await elector._step()
         finally:
             over.set()
             waits.cancel()
             with pytest.raises(RetryableError, match="too many"):
                 await reading
-        assert leader.remaining() > 0
+        assert elector.remaining() > 0
 
 
 @pytest.mark.parametrize(
     "text", ["{}", "[]", "null", '{"items": [], "metadata": {}}', '{"metadata": 7}', '"proxy"', "<html>"]
 )
-async def test_an_answer_that_is_not_the_api_servers_is_waited_out(tmp_path: Path, text: str) -> None:
-    """What something on the way answers with 200 must not end the reflectors, nor the election."""
+async def test_a_response_that_is_not_the_api_servers_is_retried(tmp_path: Path, text: str) -> None:
+    """A 200 of something in between must end neither the informers nor the election."""
 
     async def strange(_: web.Request) -> web.Response:
         return web.Response(text=text)
 
-    async with served(tmp_path, strange, parallel=1) as (cluster, _):
+    async with served(tmp_path, strange, parallel=1) as (client, _):
         with pytest.raises(RetryableError):
-            await anext(cluster.list_pages("Service", None))
+            await anext(client.list_pages("Service", None))
         with pytest.raises(RetryableError):
-            await cluster.get("Lease", "ns", "lease", seconds=3.0)
+            await client.get("Lease", "ns", "lease", within=3.0)
 
 
 @pytest.mark.parametrize(
     "line", ['{"type":"ADDED","object":{}}', '{"type":"MODIFIED","object":7}', "{}", "7", "<html>"]
 )
-async def test_an_event_that_is_not_the_api_servers_is_waited_out(tmp_path: Path, line: str) -> None:
+async def test_an_event_that_is_not_the_api_servers_is_retried(tmp_path: Path, line: str) -> None:
     async def strange(_: web.Request) -> web.Response:
         return web.Response(text=line + "\n")
 
-    async with served(tmp_path, strange, parallel=1) as (cluster, _):
+    async with served(tmp_path, strange, parallel=1) as (client, _):
         with pytest.raises(RetryableError, match="not an event"):
-            await anext(cluster.watch("Service", None, "", "1"))
+            await anext(client.watch("Service", None, "", "1"))
