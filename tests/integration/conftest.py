@@ -9,7 +9,8 @@ import yaml
 
 from cluster.api import ApiError
 from cluster.controlplane import ControlPlane, Options
-from tests.integration.world import CRD, CRDS, GROUP, Operator, World, eventually
+from tests.integration.world import CRD, CRDS, GROUP, Operator, World
+from tests.kit.eventually import eventually
 
 _number = count(1)
 StartOperator = Callable[..., Operator]
@@ -23,13 +24,13 @@ def install_crd(plane: ControlPlane) -> None:
 def served(plane: ControlPlane) -> bool:
     try:
         return plane.api().exists(f"{GROUP}/modeldeployments")
-    except ApiError:  # 429 while its storage is being made
+    except ApiError:  # 429 while its storage is initialized
         return False
 
 
 @pytest.fixture(scope="session")
 def plane() -> Iterator[ControlPlane]:
-    """etcd and kube-apiserver, nothing else: what happens there, a test or an operator did."""
+    """etcd and kube-apiserver, nothing else: only tests and operators write there."""
     with ControlPlane(Options(audit=True, seconds=180)) as made:
         install_crd(made)
         yield made
@@ -43,7 +44,7 @@ def world(plane: ControlPlane) -> World:
 
 @pytest.fixture
 def start(plane: ControlPlane, tmp_path: Path) -> Iterator[StartOperator]:
-    """Start operators that serve one namespace without election; all are ended with the test."""
+    """Start operators of one namespace, without leader election; all end with the test."""
     started: list[Operator] = []
 
     def begin(world: World, *flags: str, ready: bool = True, kubeconfig: Path | None = None) -> Operator:

@@ -113,7 +113,7 @@ class FaultProxy:
         rule.on.set()
         self._rules.append(rule)
         if rule.fault.kind is not Kind.STATUS:
-            self._changed.set()  # streams that are open already are concerned too
+            self._changed.set()  # open streams get it, too
             self._changed = asyncio.Event()
 
     async def _unset(self, rules: list[Rule]) -> None:
@@ -143,12 +143,12 @@ class FaultProxy:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
         await self._session.close()
-        await asyncio.sleep(0.1)  # its transports end in later turns of the loop
+        await asyncio.sleep(0.1)  # its transports end in later iterations of the loop
 
-    def _pick(self, verb: str, resource: str, *, answering: bool = False) -> Rule | None:
+    def _pick(self, verb: str, resource: str, *, responding: bool = False) -> Rule | None:
         for rule in self._rules:
-            if answering and rule.fault.kind in {Kind.STATUS, Kind.BEFORE, Kind.AFTER}:
-                continue  # too late for that
+            if responding and rule.fault.kind in {Kind.STATUS, Kind.BEFORE, Kind.AFTER}:
+                continue  # the response has begun
             if rule.matches(verb, resource) and rule.hits < rule.times and self._random.random() < rule.share:
                 if rule.skip > 0:
                     rule.skip -= 1
@@ -166,16 +166,16 @@ class FaultProxy:
             if rule.fault.kind is Kind.AFTER:
                 await self._forward(request)
             return await self._misbehave(request, rule)
-        async with await self._send(request) as answer:
-            self.calls.append(Call(verb, resource, answer.status))
-            kept = {"Content-Type": answer.headers.get("Content-Type", "application/json")}
-            response = web.StreamResponse(status=answer.status, headers=kept)
+        async with await self._send(request) as upstream:
+            self.calls.append(Call(verb, resource, upstream.status))
+            kept = {"Content-Type": upstream.headers.get("Content-Type", "application/json")}
+            response = web.StreamResponse(status=upstream.status, headers=kept)
             with contextlib.suppress(ConnectionError):
                 await response.prepare(request)
                 if verb == "watch":
-                    await self._relay_watch(request, response, answer, resource, rule)
+                    await self._relay_watch(request, response, upstream, resource, rule)
                 else:
-                    await response.write(await answer.read())
+                    await response.write(await upstream.read())
                 await response.write_eof()
             return response
 
@@ -185,20 +185,20 @@ class FaultProxy:
         return await self._session.request(request.method, url, data=await request.read() or None, headers=headers)
 
     async def _forward(self, request: web.Request) -> None:
-        """Let the API server carry out a request whose answer nobody will see."""
-        async with await self._send(request) as answer:
-            await answer.read()
+        """Let the API server carry out a request whose response is dropped."""
+        async with await self._send(request) as upstream:
+            await upstream.read()
 
     async def _relay_watch(
         self,
         request: web.Request,
         response: web.StreamResponse,
-        answer: aiohttp.ClientResponse,
+        upstream: aiohttp.ClientResponse,
         resource: str,
         rule: Rule | None,
     ) -> None:
         """Pass a watch on until it ends or a new rule concerns it."""
-        chunks = answer.content.iter_any().__aiter__()
+        chunks = upstream.content.iter_any().__aiter__()
         pending: asyncio.Future[bytes] | None = None
         try:
             while True:
@@ -218,7 +218,7 @@ class FaultProxy:
                     pending = None
                     await response.write(chunk)
                 else:
-                    rule = self._pick("watch", resource, answering=True)
+                    rule = self._pick("watch", resource, responding=True)
         finally:
             if pending is not None:
                 pending.cancel()
@@ -248,7 +248,7 @@ class FaultProxy:
         return web.Response()
 
     async def _silence(self, request: web.Request, rule: Rule) -> None:
-        """Say nothing until the client gives up; the silence of a dead connection does not end with the fault."""
+        """Send nothing until the client gives up; the silence of a dead connection does not end with the fault."""
         transport = request.transport
         while transport is not None and not transport.is_closing():  # noqa: ASYNC110 - its end is no event
             await asyncio.sleep(0.05)

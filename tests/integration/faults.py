@@ -1,4 +1,4 @@
-"""What the fault proxy can do to a request, when it does it, and how requests are called."""
+"""What the fault proxy can do to a request, when it does it, and what requests are called."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,12 +8,12 @@ from typing import Any
 
 
 class Kind(StrEnum):
-    STATUS = "answer with an HTTP status"
-    RESET = "reset the connection, before or while it answers"
-    SILENCE = "keep the connection open and say nothing any more"
-    WATCH_ERROR = "put an ERROR event into the watch, then end it"
-    BEFORE = "call back, then drop the request: the API server never hears of it"
-    AFTER = "let the API server carry it out, call back, and drop the answer"
+    STATUS = "respond with an HTTP status"
+    RESET = "reset the connection, before or during the response"
+    SILENCE = "keep the connection open and send nothing any more"
+    WATCH_ERROR = "send an ERROR event in the watch, then end it"
+    BEFORE = "call back, then drop the request: the API server never receives it"
+    AFTER = "let the API server carry it out, call back, and drop the response"
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Call:
-    """One request as the proxy saw it."""
+    """One request that the proxy received."""
 
     verb: str
     resource: str

@@ -1,15 +1,16 @@
-"""An autoscaler owns the number of pods: whatever is edited meanwhile, nobody else writes it."""
+"""An autoscaler owns the number of pods: whatever is edited meanwhile, the operator does not write it."""
 
 import threading
 from functools import partial
 
-from tests.integration.world import Operator, World, eventually
+from tests.integration.world import Operator, World
+from tests.kit.eventually import eventually
 
 EDITS = 20
 
 
 def numbers(world: World, name: str, over: threading.Event, seen: list[int]) -> None:
-    """Watch how many pods the Deployment is status to have, without a gap."""
+    """Watch `spec.replicas` of the Deployment, without a gap."""
     path, version = world.path("Deployment"), str(world.get("Deployment", name)["metadata"]["resourceVersion"])
     while not over.is_set():
         for event in world.api.watch(path, version, seconds=1):
@@ -18,18 +19,18 @@ def numbers(world: World, name: str, over: threading.Event, seen: list[int]) -> 
                 seen.append(event["object"]["spec"]["replicas"])
 
 
-def has_seen(world: World, generation: int) -> bool:
+def has_observed(world: World, generation: int) -> bool:
     return bool(world.status("owned").get("observedGeneration") == generation)
 
 
 def test_twenty_edits_never_show_another_number(shared: tuple[World, Operator]) -> None:
-    """A field that its owner stops sending would be defaulted to 1 by the API server, for a moment."""
+    """If its only owner stopped sending the field, the API server would default it to 1 for a moment."""
     world, operator = shared
     world.create("owned", autoscaling={"minReplicas": 2, "maxReplicas": 9})
     world.settle("owned")
     world.api.patch(world.path("Deployment", "owned") + "/scale", {"spec": {"replicas": 6}})  # as an autoscaler does
-    world.play("owned")
-    eventually(lambda: world.status("owned").get("readyReplicas") == 6, "six pods are seen")
+    world.roll_out("owned")
+    eventually(lambda: world.status("owned").get("readyReplicas") == 6, "six pods are reported")
     seen: list[int] = []
     over = threading.Event()
     watcher = threading.Thread(target=numbers, args=(world, "owned", over, seen))
@@ -39,7 +40,7 @@ def test_twenty_edits_never_show_another_number(shared: tuple[World, Operator]) 
             world.patch("owned", model={"uri": "pvc://models/digits", "version": number + 1})
             world.patch("owned", autoscaling={"minReplicas": 2, "maxReplicas": 9 + number % 2})
             generation = world.get("ModelDeployment", "owned")["metadata"]["generation"]
-            eventually(partial(has_seen, world, generation), f"edit {number} is seen")
+            eventually(partial(has_observed, world, generation), f"edit {number} is observed")
         eventually(lambda: len(seen) >= EDITS, "the watch saw the Deployment change with each")
     finally:
         over.set()

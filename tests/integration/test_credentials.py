@@ -1,22 +1,23 @@
-"""The operator's token stops being valid and another one lies in its file: it logs in again, and is not restarted."""
+"""The operator's token expires and its file has another one: it logs in again, and is not restarted."""
 
 from pathlib import Path
 
 import yaml
 
 from tests.integration.conftest import StartOperator
-from tests.integration.world import World, eventually
+from tests.integration.world import World
+from tests.kit.eventually import eventually
 
 ACCOUNT = "slipway"
 
 
 def account(world: World) -> str:
-    """Make the operator's service account anew, which ends all tokens of the old one; return a token of the new one."""
+    """Create the operator's service account anew, which invalidates the old tokens; return a token of the new one."""
     path = f"/api/v1/namespaces/{world.namespace}/serviceaccounts"
     world.api.delete(f"{path}/{ACCOUNT}")
     assert world.api.create(path, {"metadata": {"name": ACCOUNT}})
-    answer = world.api._json("POST", f"{path}/{ACCOUNT}/token", {"spec": {"expirationSeconds": 3600}})
-    return str(answer["status"]["token"])
+    response = world.api._json("POST", f"{path}/{ACCOUNT}/token", {"spec": {"expirationSeconds": 3600}})
+    return str(response["status"]["token"])
 
 
 def allow(world: World) -> None:
@@ -40,7 +41,7 @@ def test_a_token_is_replaced(world: World, start: StartOperator, tmp_path: Path)
     process = operator.process
     token.write_text(account(world))
     world.create("after")
-    eventually(lambda: world.find("Deployment", "after"), "it goes on with the new token")
+    eventually(lambda: world.find("Deployment", "after"), "the operator works with the new token")
     world.settle("after")
     assert world.api.delete(world.path("Service", "before"))
     eventually(lambda: world.find("Service", "before"), "children are still watched")

@@ -1,4 +1,4 @@
-"""Deletion with the real garbage collector: no finalizer, so it ends whether the operator is there or not."""
+"""Deletion with the real garbage collector: no finalizer, so it completes whether the operator runs or not."""
 
 import time
 from collections.abc import Iterator
@@ -8,7 +8,8 @@ import pytest
 
 from cluster.controlplane import ControlPlane, Options
 from tests.integration.conftest import install_crd
-from tests.integration.world import CHILDREN, Operator, World, eventually, now, writes
+from tests.integration.world import CHILDREN, Operator, World, now, writes
+from tests.kit.eventually import eventually
 
 
 @pytest.fixture(scope="module")
@@ -19,41 +20,46 @@ def collected() -> Iterator[ControlPlane]:
         yield plane
 
 
-def rest(world: World) -> dict[str, set[str]]:
+def children(world: World) -> dict[str, set[str]]:
     found = {kind: world.names(kind) for kind in CHILDREN}
     return {kind: names for kind, names in found.items() if names}
 
 
 @pytest.mark.parametrize("present", [True, False], ids=["operator-up", "operator-down"])
-def test_everything_goes_with_its_owner(collected: ControlPlane, tmp_path: Path, *, present: bool) -> None:
+def test_all_children_are_deleted_with_their_owner(collected: ControlPlane, tmp_path: Path, *, present: bool) -> None:
     world = World(collected, f"deletion-{present}".lower())
     user = f"operator-{present}".lower()
     operator = Operator(collected.kubeconfig(user, ["system:masters"]), tmp_path, user, "--no-leader-elect").start()
     try:
         world.create("digits", autoscaling={"minReplicas": 1, "maxReplicas": 3})
-        eventually(lambda: len(rest(world)) == len(CHILDREN), "all children")
+        eventually(lambda: len(children(world)) == len(CHILDREN), "all children")
         eventually(lambda: world.status("digits").get("observedGeneration"), "a status")
         if not present:
             assert operator.stop() == 0
         since = now()
         assert world.api.delete(world.path("ModelDeployment", "digits"))
-        eventually(lambda: not rest(world), "the children are collected", 120)
-        time.sleep(2)
-        assert rest(world) == {}
-        assert writes(collected, user, since) == {}, "nothing is made again for a resource that is gone"
+        eventually(lambda: not children(world), "the children are collected", 120)
+        time.sleep(2)  # a negative proof needs the time
+        assert children(world) == {}
+        assert writes(collected, user, since) == {}, "no child of a deleted ModelDeployment is created again"
     finally:
         operator.kill()
 
 
 def test_a_namespace_can_be_deleted(collected: ControlPlane, tmp_path: Path) -> None:
-    world = World(collected, "doomed")
-    operator = Operator(collected.kubeconfig("doom", ["system:masters"]), tmp_path, "doom", "--no-leader-elect").start()
+    world = World(collected, "deleted")
+    operator = Operator(
+        collected.kubeconfig("operator-of-deleted", ["system:masters"]),
+        tmp_path,
+        "operator-of-deleted",
+        "--no-leader-elect",
+    ).start()
     try:
         for number in range(5):
             world.create(f"digits-{number}")
         eventually(lambda: len(world.names("Deployment")) == 5, "the Deployments")
-        world.api.delete("/api/v1/namespaces/doomed")
-        eventually(lambda: not world.api.exists("/api/v1/namespaces/doomed"), "the namespace is gone", 120)
+        world.api.delete("/api/v1/namespaces/deleted")
+        eventually(lambda: not world.api.exists("/api/v1/namespaces/deleted"), "the namespace is gone", 120)
         assert operator.alive()
     finally:
         operator.kill()

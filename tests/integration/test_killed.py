@@ -1,7 +1,7 @@
-"""The operator killed between a write and the next, where the second one is the only memory of what led to the first.
+"""The operator is killed between two writes, where only the second would record what led to the first.
 
-Here the moment is exact, and Deployment controller and kubelet are played by the test; with real ones, at random moments and
-under load, the operator is killed in `e2e/chaos`.
+Here the moment is exact, and the test acts as Deployment controller and kubelet; with real ones, at random moments and under
+load, the operator is killed in `e2e/chaos`.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,8 @@ import pytest
 
 from tests.integration.conftest import StartOperator
 from tests.integration.faultproxy import Fault, FaultProxy, Kind
-from tests.integration.world import World, eventually
+from tests.integration.world import World
+from tests.kit.eventually import eventually
 
 NAME = "digits"
 
@@ -28,7 +29,7 @@ def running(world: World) -> int:
 
 
 def fail(world: World) -> None:
-    """Be the kubelet of a revision whose server cannot load its model."""
+    """Act as the kubelet of a revision whose server cannot load its model."""
     template = world.get("Deployment", NAME)["spec"]["template"]
     end = {"exitCode": 1, "reason": "Error", "message": "Data loss: the variables are cut short"}
     base = {"restartCount": 0, "image": "x", "imageID": ""}
@@ -49,28 +50,28 @@ def fail(world: World) -> None:
     world.api.patch(world.path("Deployment", NAME) + "/status", status)
 
 
-def test_what_became_stable_while_it_was_away_is_what_is_gone_back_to(
+def test_the_revision_that_became_current_while_it_was_down_is_the_one_to_roll_back_to(
     world: World, start: StartOperator, proxy: FaultProxy
 ) -> None:
-    """Revision 2 became complete and 3 was asked for while nobody looked; whoever turns to 3 must have noted that 2 served."""
+    """While no operator ran, revision 2 became complete and the spec changed; before 3 is deployed, 2 must be recorded."""
     operator = start(world, kubeconfig=proxy.kubeconfig)
     world.create(NAME)
     world.settle(NAME)
     world.patch(NAME, model={"uri": "pvc://models/second"})
-    eventually(lambda: world.find("Deployment", NAME) and running(world) == 2, "revision 2 is on its way")
-    eventually(lambda: world.status(NAME)["revision"] == 2, "and status")
+    eventually(lambda: world.find("Deployment", NAME) and running(world) == 2, "revision 2 is deployed")
+    eventually(lambda: world.status(NAME)["updateRevision"] == 2, "and in the status")
     operator.kill()
-    world.play(NAME)
+    world.roll_out(NAME)
     assert world.status(NAME)["currentRevision"] == 1
     world.patch(NAME, model={"uri": "pvc://models/bad"})
     proxy.add(Fault(Kind.AFTER, then=operator.kill), verbs={"patch"}, resources={"deployments"}, times=1)
     operator.start(ready=False)
-    eventually(lambda: running(world) == 3, "revision 3 is on its way")
+    eventually(lambda: running(world) == 3, "revision 3 is deployed")
     assert operator.process is not None
     operator.process.wait(90)
     operator.start()
     fail(world)
     eventually(lambda: world.condition(NAME, "RolledBack").get("status") == "True", "it is rolled back")
-    eventually(lambda: running(world) != 3, "to what served")
+    eventually(lambda: running(world) != 3, "to the one that served")
     assert running(world) == 2
     assert world.status(NAME)["currentRevision"] == 2

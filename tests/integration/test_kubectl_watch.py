@@ -1,4 +1,4 @@
-"""The demo's and the e2e tests' `watch`, with the real kubectl: what happens while it is being set up is status as well."""
+"""The demo's and the e2e tests' `watch`, with the real kubectl: a change while it is being set up is yielded, too."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from tests.integration.world import World
 
 
 class SlowToWatch(FaultProxy):
-    """Does something between the moment a watch is asked for and the moment that the API server hears of it."""
+    """Does something between the moment that a watch is requested and the moment that the API server receives it."""
 
     def __init__(self, kubeconfig: Path, folder: Path, meanwhile: Callable[[], object]) -> None:
         super().__init__(kubeconfig, folder)
@@ -27,16 +27,16 @@ class SlowToWatch(FaultProxy):
         return await super()._send(request)
 
 
-def test_a_change_between_reading_and_watching_is_told(plane: ControlPlane, world: World, tmp_path: Path) -> None:
+def test_a_change_between_reading_and_watching_is_yielded(plane: ControlPlane, world: World, tmp_path: Path) -> None:
     config = plane.kubeconfig("kubectl", ["system:masters"])
     straight = Kubectl(tool("kubectl"), config, world.namespace)
-    straight.run("create", "configmap", "status", "--from-literal=state=first")
+    straight.run("create", "configmap", "watched", "--from-literal=state=first")
 
     def change() -> None:
-        straight.patch("configmap", "status", {"data": {"state": "second"}})
+        straight.patch("configmap", "watched", {"data": {"state": "second"}})
 
     with SlowToWatch(config, tmp_path, change) as proxy:
         behind = Kubectl(straight.program, proxy.kubeconfig, world.namespace)
-        with behind.watch("configmap", "status", 30, renew=30) as states:
-            status = [next(states, None) for _ in range(2)]
-    assert [state and state["data"]["state"] for state in status] == ["first", "second"]
+        with behind.watch("configmap", "watched", 30, renew=30) as states:
+            seen = [next(states, None) for _ in range(2)]
+    assert [state and state["data"]["state"] for state in seen] == ["first", "second"]

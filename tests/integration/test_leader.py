@@ -1,4 +1,4 @@
-"""Several operators at once: one acts, another takes over, none needs the clock on the wall."""
+"""Several operators at once: one leads, another takes over, none depends on the wall clock."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.world import Object, Operator, World, eventually, now, writes
+from tests.integration.world import Object, Operator, World, now, writes
+from tests.kit.eventually import eventually
 
 LEASE = "/apis/coordination.k8s.io/v1/namespaces/{}/leases/slipway-operator"
 _number = count(1)
@@ -22,7 +23,7 @@ def begin(world: World, tmp_path: Path) -> Iterator[Callable[[], Operator]]:
     def start() -> Operator:
         user = f"candidate-{world.namespace}-{next(_number)}"
         config = world.plane.kubeconfig(user, ["system:masters"])
-        flags = (f"--namespaces={world.namespace}", f"--lease-namespace={world.namespace}")
+        flags = (f"--namespaces={world.namespace}", f"--leader-election-namespace={world.namespace}")
         started.append(Operator(config, tmp_path, user, *flags))
         return started[-1].start()
 
@@ -40,7 +41,7 @@ def spec(world: World) -> Object:
     return found
 
 
-def test_one_acts_and_the_other_takes_over_after_a_kill(world: World, begin: Callable[[], Operator]) -> None:
+def test_one_leads_and_the_other_takes_over_after_a_kill(world: World, begin: Callable[[], Operator]) -> None:
     first = begin()
     eventually(lambda: leads(first), "the first leads")
     began = now()
@@ -49,29 +50,29 @@ def test_one_acts_and_the_other_takes_over_after_a_kill(world: World, begin: Cal
     world.settle("digits")
     assert not leads(second)
     assert writes(world.plane, second.user, began) == {}
-    assert second.probe("/readyz") == second.probe("/healthz") == 200, "a standby is well"
+    assert second.probe("/readyz") == second.probe("/healthz") == 200, "a standby is ready and healthy"
     assert not any(name.startswith("slipway_modeldeployment") for name in second.metrics()), (
-        "only the leader shows them"
+        "only the leader exports them"
     )
     first.kill()
     world.create("orphan")
     eventually(lambda: leads(second), "the second takes over")
-    eventually(lambda: world.status("orphan").get("revision"), "and acts")
+    eventually(lambda: world.status("orphan").get("updateRevision"), "and acts")
     assert spec(world)["leaseTransitions"] == 1
-    settled = writes(world.plane, second.user, began, 5)
-    assert settled[("patch", "deployments")] == 1, "what the first did is not done again"
+    done = writes(world.plane, second.user, began, 5)
+    assert done[("patch", "deployments")] == 1, "the first one's writes are not repeated"
 
 
-def test_a_leader_that_ends_gives_the_lease_back(world: World, begin: Callable[[], Operator]) -> None:
+def test_a_leader_that_ends_releases_the_lease(world: World, begin: Callable[[], Operator]) -> None:
     first = begin()
     eventually(lambda: leads(first), "the first leads")
     second = begin()
     holder = spec(world)["holderIdentity"]
     assert first.stop() == 0
-    given = spec(world)
-    assert given["holderIdentity"] != holder, "the second need not wait for the end of the lease"
+    released = spec(world)
+    assert released["holderIdentity"] != holder, "the second need not wait for the end of the lease"
     eventually(lambda: leads(second), "the second leads")
-    assert spec(world)["leaseTransitions"] == 2, "from the first to nobody, from nobody to the second"
+    assert spec(world)["leaseTransitions"] == 2, "from the first to none, from none to the second"
 
 
 def test_a_leader_whose_lease_is_taken_stops_at_once(world: World, begin: Callable[[], Operator]) -> None:
@@ -81,9 +82,9 @@ def test_a_leader_whose_lease_is_taken_stops_at_once(world: World, begin: Callab
     number = count()
 
     def renew() -> None:
-        """Be somebody else who holds it, with a clock that is years ahead."""
+        """Act as another holder, with a clock that is years ahead."""
         renewed = f"2055-01-01T00:00:00.{next(number):06d}Z"
-        held = {"holderIdentity": "somebody", "renewTime": renewed}
+        held = {"holderIdentity": "another", "renewTime": renewed}
         world.api.patch(LEASE.format(world.namespace), {"spec": held})
         time.sleep(0.3)
 
@@ -98,5 +99,5 @@ def test_a_leader_whose_lease_is_taken_stops_at_once(world: World, begin: Callab
     assert world.find("Deployment", "digits") is None
     assert writes(world.plane, first.user, since) == {}
     assert first.alive()
-    eventually(lambda: leads(first), "when nobody renews any more it leads again, whatever the time in the lease says")
+    eventually(lambda: leads(first), "when no one renews any more it leads again, whatever the time in the lease")
     eventually(lambda: world.find("Deployment", "digits"), "and acts")

@@ -1,4 +1,4 @@
-"""What the operator makes and writes over the life of one ModelDeployment, counted in the API server's audit log."""
+"""What the operator writes over the life of one ModelDeployment, counted in the API server's audit log."""
 
 import time
 from collections import Counter
@@ -8,24 +8,25 @@ from typing import Any
 import pytest
 
 from tests.integration.conftest import StartOperator
-from tests.integration.world import CHILDREN, Operator, World, eventually, now, requests, writes
+from tests.integration.world import CHILDREN, Operator, World, now, requests, writes
+from tests.kit.eventually import eventually
 
 AUTOSCALING = {"minReplicas": 1, "maxReplicas": 3}
 
 
-def test_creation_makes_every_child_with_an_owner_and_costs_two_status_writes(
+def test_creation_creates_every_child_with_an_owner_and_costs_two_status_writes(
     world: World, start: StartOperator
 ) -> None:
     began = now()
     operator = start(world)
-    # The operator asks whether ModelDeployments can be listed, then Kopf lists them; that is no part of being ready.
+    # The operator checks that ModelDeployments can be listed, then Kopf lists them; that is no part of being ready.
     listed = ("list", "modeldeployments")
     eventually(lambda: requests(world.plane, operator.user, began).count(listed) == 2, "both lists")
     since = now()
     body = world.create("digits", autoscaling=AUTOSCALING)
     world.settle("digits")
     assert [item["note"] for item in world.api.get(world.path("Event"))["items"]] == [], (
-        "a creation without trouble tells nothing"
+        "a creation without a fault brings no Event"
     )
     assert writes(world.plane, operator.user, since, 8) == {
         ("patch", "controllerrevisions"): 1,
@@ -62,17 +63,17 @@ def test_idle_and_restarted_it_sends_nothing(world: World, start: StartOperator)
     for name in ("a", "b"):
         world.create(name, replicas=2)
         world.settle(name)
-        eventually(partial(_all_is_told, world, name, 2), "nothing waits to be merged")
+        eventually(partial(_all_is_reported, world, name, 2), "nothing waits to be merged")
     versions = {name: world.get("ModelDeployment", name)["metadata"]["resourceVersion"] for name in ("a", "b")}
     since = now()
-    time.sleep(9)  # longer than a status may be held back
+    time.sleep(9)  # a negative proof: longer than a status may wait to be merged
     assert requests(world.plane, operator.user, since) == []
     assert operator.stop() == 0
     since = now()
     again = start(world)
     reconciled = 'slipway_reconcile_total{result="unchanged"}'
-    eventually(lambda: again.metrics().get(reconciled, 0) >= 2, "both are looked at")
-    time.sleep(9)
+    eventually(lambda: again.metrics().get(reconciled, 0) >= 2, "both are reconciled")
+    time.sleep(9)  # as above
     assert writes(world.plane, again.user, since) == Counter()
     after = {name: world.get("ModelDeployment", name)["metadata"]["resourceVersion"] for name in ("a", "b")}
     assert after == versions
@@ -83,18 +84,18 @@ def test_the_resync_reads_and_writes_nothing(world: World, start: StartOperator)
     operator = start(world, "--resync-seconds=2")
     world.create("digits")
     world.settle("digits")
-    eventually(lambda: _all_is_told(world, "digits", 1), "nothing waits to be merged")
+    eventually(lambda: _all_is_reported(world, "digits", 1), "nothing waits to be merged")
     since = now()
     eventually(lambda: ("list", "pods") in requests(world.plane, operator.user, since), "a resync")
     assert {verb for verb, _ in requests(world.plane, operator.user, since)} == {"list"}
 
 
-def _all_is_told(world: World, name: str, pods: int) -> bool:
-    """Tell whether the status holds every pod as ready: Ready may be written before the news of the last pod."""
+def _all_is_reported(world: World, name: str, pods: int) -> bool:
+    """Return whether the status has every pod as ready: Ready may be written before the last pod is."""
     return [pod["state"] for pod in world.status(name).get("pods", [])] == ["Ready"] * pods
 
 
-def test_drift_is_repaired_and_what_is_foreign_is_left(shared: tuple[World, Operator]) -> None:
+def test_drift_is_repaired_and_other_managers_fields_stay(shared: tuple[World, Operator]) -> None:
     world, _ = shared
     world.create("drift", replicas=2)
     world.settle("drift")
@@ -108,23 +109,23 @@ def test_drift_is_repaired_and_what_is_foreign_is_left(shared: tuple[World, Oper
             },
         },
     )
-    eventually(lambda: world.get("Deployment", "drift")["spec"]["replicas"] == 2, "the number of pods is repaired")
+    eventually(lambda: world.get("Deployment", "drift")["spec"]["replicas"] == 2, "the number of pods is corrected")
     world.api.patch(world.path("Service", "drift"), {"spec": {"selector": {"serving.slipway.dev/name": "other"}}})
     eventually(
         lambda: world.get("Service", "drift")["spec"]["selector"] == {"serving.slipway.dev/name": "drift"},
-        "the selector is repaired",
+        "the selector is corrected",
     )
     deployment = world.get("Deployment", "drift")
     assert deployment["metadata"]["labels"]["team"] == "blue"
     assert deployment["metadata"]["annotations"]["note"] == "mine"
     assert deployment["spec"]["template"]["metadata"]["annotations"]["injected"] == "yes"
     version = deployment["metadata"]["resourceVersion"]
-    time.sleep(1.5)
-    assert world.get("Deployment", "drift")["metadata"]["resourceVersion"] == version, "no ping-pong"
+    time.sleep(1.5)  # a negative proof needs the time
+    assert world.get("Deployment", "drift")["metadata"]["resourceVersion"] == version, "no further write"
 
 
-def test_a_label_taken_off_a_child_is_put_back(shared: tuple[World, Operator]) -> None:
-    """Without the label the child leaves the watch: a deletion as far as the operator can see."""
+def test_a_label_removed_from_a_child_is_added_again(shared: tuple[World, Operator]) -> None:
+    """Without the label the child leaves the selector: for the watch it is deleted."""
     world, _ = shared
     world.create("label")
     world.settle("label")
@@ -138,7 +139,7 @@ def test_a_label_taken_off_a_child_is_put_back(shared: tuple[World, Operator]) -
 
 
 @pytest.mark.parametrize("kind", CHILDREN)
-def test_a_deleted_child_is_back_by_the_news_of_it(shared: tuple[World, Operator], kind: str) -> None:
+def test_a_deleted_child_is_created_again_at_its_event(shared: tuple[World, Operator], kind: str) -> None:
     world, operator = shared
     name = f"gone-{kind.lower()}"
     world.create(name, autoscaling=AUTOSCALING)
@@ -158,13 +159,13 @@ def test_a_changed_template_costs_a_deployment_and_a_revision(world: World, star
     operator = start(world)
     world.create("digits", autoscaling=AUTOSCALING)
     world.settle("digits")
-    eventually(lambda: _all_is_told(world, "digits", 1), "nothing waits to be merged")
+    eventually(lambda: _all_is_reported(world, "digits", 1), "nothing waits to be merged")
     since = now()
     world.patch("digits", model={"uri": "pvc://models/digits", "version": 2})
-    eventually(lambda: world.find("ControllerRevision", "digits-2"), "the record of revision 2")
-    eventually(lambda: world.status("digits").get("revision") == 2, "the status speaks of revision 2")
+    eventually(lambda: world.find("ControllerRevision", "digits-2"), "the ControllerRevision of revision 2")
+    eventually(lambda: world.status("digits").get("updateRevision") == 2, "the status has revision 2")
     assert not world.is_ready("digits"), "Ready is never true for an older generation"
-    world.play("digits")
+    world.roll_out("digits")
     eventually(lambda: world.is_ready("digits"), "Ready again")
     assert writes(world.plane, operator.user, since, 4) == {
         ("patch", "controllerrevisions"): 1,
@@ -174,7 +175,7 @@ def test_a_changed_template_costs_a_deployment_and_a_revision(world: World, star
     assert [item["revision"] for item in world.status("digits")["history"]] == [2, 1]
 
 
-def test_turning_autoscaling_on_and_off_keeps_the_running_count(shared: tuple[World, Operator]) -> None:
+def test_turning_autoscaling_on_and_off_keeps_the_number_of_pods(shared: tuple[World, Operator]) -> None:
     world, _ = shared
     world.create("scale", replicas=3)
     world.settle("scale")
@@ -184,18 +185,18 @@ def test_turning_autoscaling_on_and_off_keeps_the_running_count(shared: tuple[Wo
 
     world.patch("scale", replicas=None, autoscaling={"minReplicas": 1, "maxReplicas": 9})
     eventually(lambda: world.find("HorizontalPodAutoscaler", "scale"), "an autoscaler")
-    eventually(lambda: "slipway-scale" in _owners_of_replicas(world, "scale"), "the number has changed hands")
+    eventually(lambda: "slipway-scale" in _owners_of_replicas(world, "scale"), "the number has another field manager")
     assert replicas() == 3
     assert "slipway" not in _owners_of_replicas(world, "scale")
     world.api.patch(world.path("Deployment", "scale") + "/scale", {"spec": {"replicas": 6}})  # as an autoscaler does
-    world.play("scale")
-    eventually(lambda: world.status("scale").get("readyReplicas") == 6, "six pods are seen")
-    assert replicas() == 6, "nobody turns it back"
+    world.roll_out("scale")
+    eventually(lambda: world.status("scale").get("readyReplicas") == 6, "six pods are reported")
+    assert replicas() == 6, "the operator does not change it"
     world.patch("scale", autoscaling=None)
     eventually(lambda: world.find("HorizontalPodAutoscaler", "scale") is None, "no autoscaler any more")
     assert replicas() == 6
     world.patch("scale", replicas=2)
-    eventually(lambda: replicas() == 2, "and it obeys")
+    eventually(lambda: replicas() == 2, "the operator sets it again")
 
 
 def _owners_of_replicas(world: World, name: str) -> set[str]:
@@ -203,31 +204,31 @@ def _owners_of_replicas(world: World, name: str) -> set[str]:
     return {entry["manager"] for entry in fields if "f:replicas" in entry["fieldsV1"].get("f:spec", {})}
 
 
-def test_a_pod_in_trouble_is_told_in_its_own_words(shared: tuple[World, Operator]) -> None:
+def test_the_fault_of_a_pod_is_reported_with_its_own_message(shared: tuple[World, Operator]) -> None:
     world, operator = shared
-    world.create("words")
-    eventually(lambda: world.find("Deployment", "words"), "the Deployment")
-    template = world.get("Deployment", "words")["spec"]["template"]
+    world.create("faulty")
+    eventually(lambda: world.find("Deployment", "faulty"), "the Deployment")
+    template = world.get("Deployment", "faulty")["spec"]["template"]
     waiting = {"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image: no such host"}}
     status = {"name": "server", "state": waiting, "ready": False, "restartCount": 0, "image": "x", "imageID": ""}
     init = {"name": "fetch", "state": {"terminated": {"exitCode": 0}}, "ready": True, "restartCount": 0}
     world.pod(
-        "words",
-        "words-r1-0",
+        "faulty",
+        "faulty-r1-0",
         template,
         phase="Pending",
         containerStatuses=[status],
         initContainerStatuses=[init | {"image": "x", "imageID": ""}],
         conditions=[{"type": "PodScheduled", "status": "True"}, {"type": "Ready", "status": "False"}],
     )
-    pods = eventually(lambda: world.status("words").get("pods"), "the pod is in the status")
-    assert (pods[0]["name"], pods[0]["reason"]) == ("words-r1-0", "ImagePullFailed")
+    pods = eventually(lambda: world.status("faulty").get("pods"), "the pod is in the status")
+    assert (pods[0]["name"], pods[0]["reason"]) == ("faulty-r1-0", "ImagePullFailed")
     assert "no such host" in pods[0]["message"]
-    ready = eventually(lambda: world.condition("words"), "Ready")
+    ready = eventually(lambda: world.condition("faulty"), "Ready")
     assert ready["status"] == "False"
     assert "no such host" in ready["message"]
     metrics = operator.metrics()
-    assert metrics['slipway_modeldeployment_ready{name="words",namespace="shared"}'] == 0
+    assert metrics['slipway_modeldeployment_ready{name="faulty",namespace="shared"}'] == 0
 
 
 def test_a_deleted_resource_leaves_the_metrics(world: World, start: StartOperator) -> None:

@@ -1,9 +1,10 @@
-"""Names that somebody else holds, and resources that nobody can carry out: status where the user looks, nobody else hurt."""
+"""Names that other owners use, and specs that cannot be carried out: reported in the status, and no one else is affected."""
 
 import threading
 from typing import Any
 
-from tests.integration.world import Operator, World, eventually
+from tests.integration.world import Operator, World
+from tests.kit.eventually import eventually
 
 FOREIGN_SELECTOR = {"app": "foreign"}
 
@@ -16,21 +17,23 @@ def foreign_deployment(name: str) -> dict[str, Any]:
     }
 
 
-def test_a_foreign_service_is_told_and_left_alone(shared: tuple[World, Operator]) -> None:
+def test_a_foreign_service_is_reported_and_left_alone(shared: tuple[World, Operator]) -> None:
     world, operator = shared
-    service = {"metadata": {"name": "taken"}, "spec": {"selector": FOREIGN_SELECTOR, "ports": [{"port": 80}]}}
+    service = {"metadata": {"name": "used"}, "spec": {"selector": FOREIGN_SELECTOR, "ports": [{"port": 80}]}}
     assert world.api.create(world.path("Service"), service)
-    before = world.get("Service", "taken")
-    world.create("taken")
-    ready = eventually(lambda: (found := world.condition("taken")).get("reason") == "NameConflict" and found, "status")
+    before = world.get("Service", "used")
+    world.create("used")
+    ready = eventually(
+        lambda: (found := world.condition("used")).get("reason") == "NameConflict" and found, "the conflict"
+    )
     assert ready["status"] == "False"
     assert "Service" in ready["message"]
-    assert "taken" in ready["message"]
-    assert world.get("Service", "taken") == before
+    assert "used" in ready["message"]
+    assert world.get("Service", "used") == before
     assert operator.alive()
-    assert world.api.delete(world.path("Service", "taken"))
-    eventually(lambda: world.find("Service", "taken"), "when it is gone the name is taken up")
-    world.settle("taken")
+    assert world.api.delete(world.path("Service", "used"))
+    eventually(lambda: world.find("Service", "used"), "when it is deleted, ours is created")
+    world.settle("used")
 
 
 def test_a_foreign_service_without_a_selector_is_left_alone_too(shared: tuple[World, Operator]) -> None:
@@ -40,9 +43,11 @@ def test_a_foreign_service_without_a_selector_is_left_alone_too(shared: tuple[Wo
     assert world.api.create(world.path("Service"), service)
     before = world.get("Service", "bare")
     world.create("bare")
-    status = eventually(lambda: (found := world.condition("bare")).get("reason") == "NameConflict" and found, "status")
-    assert "Service bare could not be applied: somebody else's object has this name" in status["message"]
-    assert "give this ModelDeployment another name" in status["message"]
+    ready = eventually(
+        lambda: (found := world.condition("bare")).get("reason") == "NameConflict" and found, "the conflict"
+    )
+    assert "Service bare could not be applied: another owner's object has this name" in ready["message"]
+    assert "give this ModelDeployment another name" in ready["message"]
     assert world.get("Service", "bare") == before
 
 
@@ -51,29 +56,29 @@ def test_a_foreign_deployment_gets_none_of_our_children(shared: tuple[World, Ope
     assert world.api.create(world.path("Deployment"), foreign_deployment("busy"))
     before = world.get("Deployment", "busy")
     world.create("busy", autoscaling={"minReplicas": 1, "maxReplicas": 3})
-    eventually(lambda: world.condition("busy").get("reason") == "NameConflict", "status")
+    eventually(lambda: world.condition("busy").get("reason") == "NameConflict", "the conflict")
     assert world.get("Deployment", "busy") == before
-    assert world.find("HorizontalPodAutoscaler", "busy") is None, "it would scale somebody else's pods"
+    assert world.find("HorizontalPodAutoscaler", "busy") is None, "it would scale another owner's pods"
 
 
-def test_two_resources_want_one_name(shared: tuple[World, Operator]) -> None:
+def test_two_resources_need_one_name(shared: tuple[World, Operator]) -> None:
     """`twin` has a Service `twin-headless`; so would a ModelDeployment of that name."""
     world, _ = shared
     world.create("twin")
     world.settle("twin")
     before = world.get("Service", "twin-headless")
     world.create("twin-headless")
-    status = eventually(
-        lambda: (found := world.condition("twin-headless")).get("reason") == "NameConflict" and found, "status"
+    ready = eventually(
+        lambda: (found := world.condition("twin-headless")).get("reason") == "NameConflict" and found, "the conflict"
     )
-    assert "twin-headless" in status["message"]
+    assert "twin-headless" in ready["message"]
     after = world.get("Service", "twin-headless")
     assert after["metadata"]["ownerReferences"] == before["metadata"]["ownerReferences"]
     assert after["spec"] == before["spec"]
-    assert world.is_ready("twin"), "the first one goes on serving"
+    assert world.is_ready("twin"), "the first one still serves"
 
 
-def test_a_quota_is_told_in_the_servers_words(shared: tuple[World, Operator]) -> None:
+def test_a_quota_is_reported_with_the_servers_message(shared: tuple[World, Operator]) -> None:
     world, _ = shared
     quotas = f"/api/v1/namespaces/{world.namespace}/resourcequotas"
     hard = {"count/deployments.apps": "0"}
@@ -81,14 +86,16 @@ def test_a_quota_is_told_in_the_servers_words(shared: tuple[World, Operator]) ->
     world.api.patch(f"{quotas}/none/status", {"status": {"hard": hard, "used": hard}})
     try:
         world.create("poor")
-        status = eventually(lambda: (found := world.condition("poor")).get("reason") == "QuotaExceeded" and found, "status")
-        assert "exceeded quota: none" in status["message"]
+        ready = eventually(
+            lambda: (found := world.condition("poor")).get("reason") == "QuotaExceeded" and found, "the quota"
+        )
+        assert "exceeded quota: none" in ready["message"]
     finally:
         world.api.delete(f"{quotas}/none")
-    eventually(lambda: world.find("Deployment", "poor"), "with the quota gone it goes on")
+    eventually(lambda: world.find("Deployment", "poor"), "without the quota it is created")
 
 
-def test_an_event_tells_of_trouble_once(shared: tuple[World, Operator]) -> None:
+def test_a_fault_brings_one_event(shared: tuple[World, Operator]) -> None:
     world, _ = shared
     service = {"metadata": {"name": "loud"}, "spec": {"selector": FOREIGN_SELECTOR, "ports": [{"port": 80}]}}
     assert world.api.create(world.path("Service"), service)
@@ -104,7 +111,7 @@ def test_an_event_tells_of_trouble_once(shared: tuple[World, Operator]) -> None:
         "NameConflict",
         "ModelDeployment",
     )
-    for number in range(5):  # news of the same trouble
+    for number in range(5):  # events of the same fault
         world.api.patch(world.path("ModelDeployment", "loud"), {"metadata": {"labels": {"n": str(number)}}})
     assert len(events()) == 1
 
@@ -119,4 +126,4 @@ def test_many_at_once_all_converge(shared: tuple[World, Operator]) -> None:
         thread.join()
     for name in names:
         world.settle(name)
-    assert operator.metrics()["slipway_queue_depth"] <= len(names)
+    assert operator.metrics()["slipway_workqueue_depth"] <= len(names)

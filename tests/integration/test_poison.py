@@ -1,4 +1,4 @@
-"""Resources that no admission would let in: a CRD without rules, as after a downgrade. The good ones go on."""
+"""Resources that admission would reject: a CRD without rules, as after a downgrade. The valid ones are not affected."""
 
 import random
 import string
@@ -12,7 +12,8 @@ import yaml
 
 from cluster.controlplane import ControlPlane
 from tests.integration.conftest import served
-from tests.integration.world import CRD, CRDS, Operator, World, eventually
+from tests.integration.world import CRD, CRDS, Operator, World
+from tests.kit.eventually import eventually
 
 
 def relaxed() -> dict[str, Any]:
@@ -28,7 +29,7 @@ def relaxed() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def lawless() -> Iterator[ControlPlane]:
+def unvalidated() -> Iterator[ControlPlane]:
     with ControlPlane() as plane:
         plane.api().create(CRDS, relaxed())
         eventually(lambda: served(plane), "the kind is served")
@@ -93,11 +94,11 @@ _FIXED: list[Any] = [
 ]
 
 
-def test_poison_is_told_and_the_good_ones_converge(lawless: ControlPlane, tmp_path: Path) -> None:
-    world = World(lawless, "poison")
+def test_poison_is_reported_and_the_valid_ones_converge(unvalidated: ControlPlane, tmp_path: Path) -> None:
+    world = World(unvalidated, "poison")
     rng = random.Random(20)
     specs = [*_FIXED, *({name: rubbish(rng) for name in rng.sample(_FIELDS, 4)} for _ in range(120))]
-    operator = Operator(lawless.kubeconfig("op", ["system:masters"]), tmp_path, "op", "--no-leader-elect").start()
+    operator = Operator(unvalidated.kubeconfig("op", ["system:masters"]), tmp_path, "op", "--no-leader-elect").start()
     try:
         for number, spec in enumerate(specs):
             body = {
@@ -106,50 +107,50 @@ def test_poison_is_told_and_the_good_ones_converge(lawless: ControlPlane, tmp_pa
                 "metadata": {"name": f"poison-{number}"},
                 "spec": spec,
             }
-            assert lawless.api().create(world.path("ModelDeployment"), body)
+            assert unvalidated.api().create(world.path("ModelDeployment"), body)
         world.create("good")
         world.settle("good")
         for number in range(len(_FIXED)):
-            status = eventually(partial(world.condition, f"poison-{number}"), f"{number} is status")
-            assert (status["status"], status["reason"]) == ("False", "InvalidSpec"), status
-            assert "spec" in status["message"]
+            ready = eventually(partial(world.condition, f"poison-{number}"), f"{number} is reported")
+            assert (ready["status"], ready["reason"]) == ("False", "InvalidSpec"), ready
+            assert "spec" in ready["message"]
         assert "secret" not in operator.log()
         assert operator.alive()
-        assert lawless.api().delete(world.path("Service", "good"))
-        eventually(lambda: world.find("Service", "good"), "it is still watched")
+        assert unvalidated.api().delete(world.path("Service", "good"))
+        eventually(lambda: world.find("Service", "good"), "children are still watched")
         assert 'slipway_reconcile_total{result="error"}' not in operator.metrics(), operator.log()[-3000:]
     finally:
         operator.kill()
 
 
-def test_a_resource_that_crashes_the_decision_is_told(lawless: ControlPlane, tmp_path: Path) -> None:
-    """The error that nobody expected: here the decision itself is broken for one name, in the operator's own process."""
-    world = World(lawless, "crash")
+def test_a_resource_that_crashes_the_planner_is_reported(unvalidated: ControlPlane, tmp_path: Path) -> None:
+    """An unexpected error: here the planner raises for one name, in the operator's own process."""
+    world = World(unvalidated, "crash")
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\n"
         "class Finder:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
         "        if name != 'slipway.controller.reconciler': return None\n"
         "        sys.meta_path.remove(self)\n"
-        "        from slipway import plan\n"
-        "        real = plan.decide\n"
-        "        def decide(key, *rest):\n"
-        "            if key.name == 'bad': raise ZeroDivisionError('nobody expected this')\n"
-        "            return real(key, *rest)\n"
-        "        plan.decide = decide\n"
+        "        from slipway import decide\n"
+        "        real = decide.make_plan\n"
+        "        def make_plan(state, *rest):\n"
+        "            if state.key.name == 'bad': raise ZeroDivisionError('this is unexpected')\n"
+        "            return real(state, *rest)\n"
+        "        decide.make_plan = make_plan\n"
         "        return None\n"
         "sys.meta_path.insert(0, Finder())\n"
     )
-    operator = Operator(lawless.kubeconfig("crash", ["system:masters"]), tmp_path, "crash", "--no-leader-elect")
+    operator = Operator(unvalidated.kubeconfig("crash", ["system:masters"]), tmp_path, "crash", "--no-leader-elect")
     operator.path = [tmp_path]
     operator.start()
     try:
         world.create("bad")
         world.create("good")
         world.settle("good")
-        status = eventually(lambda: world.condition("bad"), "status")
-        assert status["status"] == "False"
-        assert "nobody expected this" in status["message"]
+        ready = eventually(lambda: world.condition("bad"), "Ready")
+        assert ready["status"] == "False"
+        assert "this is unexpected" in ready["message"]
         errors = 'slipway_reconcile_errors_total{error="ZeroDivisionError"}'
         assert operator.metrics()[errors] >= 1
         assert "[crash/bad]" in operator.log()

@@ -14,16 +14,16 @@ import yaml
 
 from cluster.api import Api, ApiError
 from cluster.controlplane import ControlPlane
-from slipway.domain import revisions
-from slipway.decide import diff
 from slipway import render
-from slipway.decide import State, make_plan
-from slipway.kube import cache
 from slipway.api import ModelDeploymentSpec
-from slipway.cluster.kinds import CREATED_KINDS
+from slipway.decide import Plan, State, diff, make_plan
+from slipway.domain import revisions
+from slipway.domain.names import Owner
 from slipway.domain.objects import Apply, Delete, Observed, Pod, Ref
-from slipway.decide import Plan
-from slipway.render import Owner, Pin, Wanted
+from slipway.domain.revisions import Pin
+from slipway.kube import Cache
+from slipway.kube.resources import IMMUTABLE_KINDS
+from slipway.render import RenderInput
 from tests.kit.builders import DEFAULTS, NOW, World, actions
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -46,7 +46,7 @@ def api() -> Iterator[Api]:
 
 
 class Server:
-    """Carries actions out on the API server, and observes through the operator's own store."""
+    """Carries actions out on the API server, and observes through the operator's own cache."""
 
     def __init__(self, api: Api, case: str, namespace: str = "") -> None:
         namespace = namespace or case
@@ -66,7 +66,7 @@ class Server:
             self.refs.discard(action.ref)
             return
         ref = Ref(action.manifest["kind"], action.manifest["metadata"]["name"])
-        if action.create and ref.kind in CREATED_KINDS:
+        if action.create and ref.kind in IMMUTABLE_KINDS:
             collection = self.path(ref).rpartition("/")[0]
             query = f"fieldManager={action.manager}&fieldValidation=Strict"
             self.api._json("POST", f"{collection}?{query}", action.manifest, "application/json")
@@ -78,32 +78,33 @@ class Server:
         self.refs.add(ref)
 
     def observed(self) -> Observed:
-        kept = store.Cache(lambda body: Pod(body["metadata"]["name"], 0, "Pending"))  # type: ignore[arg-type]
-        kept.put(json.loads(json.dumps(self.body)) | {"metadata": self.body["metadata"] | {"resourceVersion": "1"}})
+        cache = Cache(lambda body: Pod(body["metadata"]["name"], 0, "Pending"))  # type: ignore[arg-type]
+        cache.upsert(json.loads(json.dumps(self.body)) | {"metadata": self.body["metadata"] | {"resourceVersion": "1"}})
         for ref in self.refs:
-            kept.put(self.api.get(self.path(ref)))
-        return kept.snapshot(self.key)
+            cache.upsert(self.api.get(self.path(ref)))
+        return cache.snapshot(self.key)
 
-    def decide(self) -> Plan:
-        return plan.decide(self.key, self.observed(), DEFAULTS, NOW)
+    def plan(self) -> Plan:
+        return make_plan(State.gather(self.key, self.observed()), DEFAULTS, NOW)
 
-    def apply(self, wanted: Wanted) -> dict[str, str | None]:
+    def apply(self, given: RenderInput) -> dict[str, str | None]:
         """Apply what is rendered, read it back; return where each object is not as it was sent."""
-        children = render.desired(wanted)
+        children = render.children(given)
         for child in children:
             ref = Ref(child["kind"], child["metadata"]["name"])
-            if ref.kind not in CREATED_KINDS or ref not in self.refs:
+            if ref.kind not in IMMUTABLE_KINDS or ref not in self.refs:
                 self.act(Apply(child, create=ref not in self.refs, manager="slipway"))
         kept = self.observed().children
         refs = {Ref(child["kind"], child["metadata"]["name"]): child for child in children}
-        return {str(ref): compare.difference(child, kept[ref]) for ref, child in refs.items()}
+        return {str(ref): diff.difference(child, kept[ref]) for ref, child in refs.items()}
 
-    def wanted(self, **fields: Any) -> Wanted:
-        """Return what the first revision wants, with its record as the API server keeps it."""
+    def render_input(self, **fields: Any) -> RenderInput:
+        """Return the input of the renderers for the first revision, with its ControllerRevision as the server keeps it."""
         spec = ModelDeploymentSpec.model_validate(self.body["spec"])
         owner = Owner(self.key, self.body["metadata"]["uid"])
-        (record,) = revisions.read(self.observed().children, self.key.name, owner.uid)
-        return dataclasses.replace(Wanted(owner, spec, record, 2, draining=False, several=True), **fields)
+        (revision,) = revisions.read(self.observed().children, owner)
+        given = RenderInput(owner, spec, revision, 2, terminate_first=False, several=True)
+        return dataclasses.replace(given, **fields)
 
     def settle(self) -> list[str]:
         plan = self.plan()
@@ -124,7 +125,7 @@ def test_applied_and_read_back_is_in_sync(api: Api, case: str) -> None:
         server.act(action)
     children = server.observed().children
     differences = {
-        str(ref): compare.difference(action.manifest, children[ref])
+        str(ref): diff.difference(action.manifest, children[ref])
         for action in first.actions
         if isinstance(action, Apply)
         for ref in [Ref(action.manifest["kind"], action.manifest["metadata"]["name"])]
@@ -133,11 +134,11 @@ def test_applied_and_read_back_is_in_sync(api: Api, case: str) -> None:
     assert actions(server.plan()) == []
 
 
-def test_drift_is_repaired_and_what_others_added_stays(api: Api) -> None:
+def test_drift_is_repaired_and_other_managers_fields_stay(api: Api) -> None:
     server = Server(api, "pod-template")
     server.settle()
     deployment, service = (server.path(Ref(kind, "digits")) for kind in ("Deployment", "Service"))
-    # Foreign labels, annotations, a sidecar and a field that nobody else sets.
+    # Another manager's labels, annotations and sidecar, and a field that Slipway does not set.
     api.patch(
         deployment,
         {"metadata": {"labels": {"theirs": "1"}, "annotations": {"note": "x"}}, "spec": {"minReadySeconds": 3}},
@@ -181,27 +182,27 @@ def test_the_number_of_pods_survives_its_change_of_owner(api: Api) -> None:
     api.patch(server.path(Ref("Deployment", "digits")), {"spec": {"replicas": 7}})  # as the autoscaler does
     assert actions(server.plan()) == []
     del server.body["spec"]["autoscaling"], server.body["spec"]["replicas"]
-    assert server.settle() == ["delete HorizontalPodAutoscaler digits"]  # the count is kept: nothing to say about it
+    assert server.settle() == ["delete HorizontalPodAutoscaler digits"]  # the number stays, so no apply is needed
     assert server.replicas() == 7
     server.body["spec"]["replicas"] = 4
     assert server.settle() == ["apply Deployment digits"]
     assert server.replicas() == 4
 
 
-def test_a_name_that_somebody_else_holds_is_refused(api: Api) -> None:
+def test_a_name_of_another_owner_is_a_conflict(api: Api) -> None:
     server = Server(api, "minimal")
-    server.body["metadata"] |= {"namespace": "taken", "name": "taken"}
-    api.create("/api/v1/namespaces", {"metadata": {"name": "taken"}})
+    server.body["metadata"] |= {"namespace": "used", "name": "used"}
+    api.create("/api/v1/namespaces", {"metadata": {"name": "used"}})
     server.key = World(server.body).key
-    theirs = {"metadata": {"name": "taken"}, "spec": {"selector": {"app": "theirs"}, "ports": [{"port": 80}]}}
-    api.create("/api/v1/namespaces/taken/services", theirs)
-    with pytest.raises(ApiError) as refused:
+    theirs = {"metadata": {"name": "used"}, "spec": {"selector": {"app": "theirs"}, "ports": [{"port": 80}]}}
+    api.create("/api/v1/namespaces/used/services", theirs)
+    with pytest.raises(ApiError) as caught:
         server.settle()
-    assert refused.value.status == 409
-    assert api.get("/api/v1/namespaces/taken/services/taken")["spec"]["selector"] == {"app": "theirs"}
+    assert caught.value.status == 409
+    assert api.get("/api/v1/namespaces/used/services/used")["spec"]["selector"] == {"app": "theirs"}
 
 
-def placed(api: Api, namespace: str, case: str = "gate-configmap") -> Server:
+def applied(api: Api, namespace: str, case: str = "gate-configmap") -> Server:
     """Return a golden case that is applied, in a namespace of its own."""
     server = Server(api, case, namespace)
     server.settle()
@@ -212,23 +213,23 @@ def placed(api: Api, namespace: str, case: str = "gate-configmap") -> Server:
     "fields",
     [
         {"paused": True},
-        {"resolving": True},
-        {"draining": True},
+        {"one_by_one": True},
+        {"terminate_first": True},
         {"pin": Pin(3, DIGEST)},
-        {"paused": True, "resolving": True, "pin": Pin(3, DIGEST), "replicas": 0},
+        {"paused": True, "one_by_one": True, "pin": Pin(3, DIGEST), "replicas": 0},
     ],
 )
-def test_each_turn_of_a_roll_out_is_kept_as_it_was_sent(api: Api, fields: dict[str, Any]) -> None:
-    server = placed(api, "turn-" + "-".join(fields))
-    for turn in (fields, {}, fields):  # there, back again, and once more
-        differences = server.apply(server.wanted(**turn))
+def test_each_step_of_a_rollout_is_kept_as_it_was_sent(api: Api, fields: dict[str, Any]) -> None:
+    server = applied(api, "step-" + "-".join(fields).replace("_", "-"))
+    for step in (fields, {}, fields):  # applied, taken back, and applied again
+        differences = server.apply(server.render_input(**step))
         assert set(differences.values()) == {None}, differences
         live = server.api.get(server.path(Ref("Deployment", "digits")))["spec"]
-        assert live.get("paused", False) is turn.get("paused", False)
+        assert live.get("paused", False) is step.get("paused", False)
 
 
 def test_a_pause_by_hand_is_drift(api: Api) -> None:
-    server = placed(api, "paused-by-hand")
+    server = applied(api, "paused-by-hand")
     deployment = server.path(Ref("Deployment", "digits"))
     api.patch(deployment, {"spec": {"paused": True}})
     assert server.settle() == ["apply Deployment digits"]
@@ -237,21 +238,21 @@ def test_a_pause_by_hand_is_drift(api: Api) -> None:
 
 
 def test_a_pin_cannot_be_changed_and_never_takes_over_a_users_configmap(api: Api) -> None:
-    server = placed(api, "pins")
-    server.apply(server.wanted(pin=Pin(3, DIGEST)))
+    server = applied(api, "pins")
+    server.apply(server.render_input(pin=Pin(3, DIGEST)))
     ref = Ref("ConfigMap", "digits-1")
     with pytest.raises(ApiError, match="immutable"):
         api.patch(server.path(ref), {"data": {"version": "4"}})
-    record = server.wanted().record
-    assert render.read_pin(server.observed().children, "digits", record) == Pin(3, DIGEST)
+    revision = server.render_input().revision
+    assert revisions.read_pin(server.observed().children, "digits", revision) == Pin(3, DIGEST)
 
-    theirs = placed(api, "pins-of-users")
+    theirs = applied(api, "pins-of-users")
     api.create(
         "/api/v1/namespaces/pins-of-users/configmaps", {"metadata": {"name": "digits-1"}, "data": {"theirs": "1"}}
     )
-    with pytest.raises(ApiError) as refused:
-        theirs.apply(theirs.wanted(pin=Pin(3, DIGEST)))
-    assert refused.value.status == 409
+    with pytest.raises(ApiError) as caught:
+        theirs.apply(theirs.render_input(pin=Pin(3, DIGEST)))
+    assert caught.value.status == 409
     kept = api.get(theirs.path(ref))
     assert (kept["data"], kept.get("immutable"), kept["metadata"].get("ownerReferences")) == (
         {"theirs": "1"},

@@ -1,6 +1,6 @@
-"""Revisions that fail, on a real API server: what is written, in which order, and what comes of it when writes fail.
+"""Revisions that fail, on a real API server: what is written, in which order, and what happens when writes fail.
 
-Deployment controller and kubelet are played by the test.
+The test acts as Deployment controller and kubelet.
 """
 
 import json
@@ -12,12 +12,13 @@ import pytest
 
 from tests.integration.conftest import StartOperator
 from tests.integration.faultproxy import Fault, FaultProxy, Kind
-from tests.integration.world import Operator, World, eventually, now, requests
+from tests.integration.world import Operator, World, now, requests
+from tests.kit.eventually import eventually
 
 BAD = {"uri": "pvc://models/bad"}
 DIGEST = "sha256:" + "d" * 64
 RETRY = "serving.slipway.dev/retry"
-WORDS = "there is nothing at pvc://models/bad"
+MESSAGE = "there is nothing at pvc://models/bad"
 STORM = [
     Fault(Kind.STATUS, status=409, message="Operation cannot be fulfilled: the object has been modified"),
     Fault(Kind.STATUS, status=429, headers={"Retry-After": "1"}, message="too many requests, try later"),
@@ -37,7 +38,7 @@ def deployed(world: World, name: str) -> int:
 
 
 def pod(world: World, name: str, fetched: dict[str, Any], code: int) -> None:
-    """Be the kubelet of the newest revision's first pod, whose fetch has ended with that code and message."""
+    """Act as the kubelet of the deployed revision's first pod, whose fetch ends with that code and message."""
     number = deployed(world, name)
     base = {"ready": code == 0, "restartCount": 0, "image": "x", "imageID": ""}
     end = {"exitCode": code, "message": json.dumps(fetched), "reason": "Error" if code else "Completed"}
@@ -52,52 +53,52 @@ def pod(world: World, name: str, fetched: dict[str, Any], code: int) -> None:
 
 
 def fail(world: World, name: str) -> None:
-    pod(world, name, {"reason": "SourceNotFound", "message": WORDS}, 1)
+    pod(world, name, {"reason": "SourceNotFound", "message": MESSAGE}, 1)
 
 
-def turned(world: World, name: str, number: int) -> None:
-    eventually(lambda: deployed(world, name) == number, f"the Deployment is at revision {number}")
+def wait_for_revision(world: World, name: str, number: int) -> None:
+    eventually(lambda: deployed(world, name) == number, f"revision {number} is deployed")
 
 
-def asked_for_bad(world: World, name: str, **spec: Any) -> None:
-    """Revision 1 serves, revision 2 is asked for."""
+def deploy_bad(world: World, name: str, **spec: Any) -> None:
+    """Let revision 1 serve, then change the spec to a model that does not exist."""
     world.create(name, **spec)
     world.settle(name)
     world.patch(name, model=BAD)
-    turned(world, name, 2)
-    eventually(lambda: world.status(name).get("revision") == 2, "the status speaks of it")
+    wait_for_revision(world, name, 2)
+    eventually(lambda: world.status(name).get("updateRevision") == 2, "the status has revision 2")
 
 
-def is_back(world: World, name: str) -> None:
+def assert_rolled_back(world: World, name: str) -> None:
     eventually(lambda: world.condition(name, "RolledBack").get("status") == "True", f"RolledBack: {world.status(name)}")
     assert deployed(world, name) == 1
     status = world.status(name)
-    assert (status["revision"], status["targetRevision"], status["currentRevision"]) == (2, 1, 1)
+    assert (status["updateRevision"], status["targetRevision"], status["currentRevision"]) == (2, 1, 1)
     ready = world.condition(name)
     assert (ready["status"], ready["reason"]) == ("False", "FetchFailed")
-    assert WORDS in ready["message"]
+    assert MESSAGE in ready["message"]
     assert world.get("ModelDeployment", name)["spec"]["model"] == BAD, "the spec stays as the user wrote it"
 
 
 def test_rolled_back_in_few_writes_the_verdict_first(world: World, start: StartOperator) -> None:
     operator = start(world)
-    asked_for_bad(world, "digits", replicas=2)
+    deploy_bad(world, "digits", replicas=2)
     template = world.get("ControllerRevision", "digits-1")["data"]["template"]
     since = now()
     version = world.get("ModelDeployment", "digits")["metadata"]["resourceVersion"]
     fail(world, "digits")
-    is_back(world, "digits")
+    assert_rolled_back(world, "digits")
     assert (
         template["spec"]["initContainers"][0]["args"]
         == (world.get("Deployment", "digits")["spec"]["template"]["spec"]["initContainers"][0]["args"])
     )
-    world.play("digits")
+    world.roll_out("digits")
     eventually(lambda: world.condition("digits", "Progressing").get("reason") == "RolledBack", "revision 1 is complete")
     done = requests(world.plane, operator.user, since, 4, without="events")
-    status = [
+    written = [
         {item["type"]: item["reason"] for item in status["conditions"]} for status in world.statuses("digits", version)
     ]
-    assert [(item["Ready"], item["Progressing"], item["RolledBack"]) for item in status] == [
+    assert [(item["Ready"], item["Progressing"], item["RolledBack"]) for item in written] == [
         ("FetchFailed", "FetchFailed", "NotRolledBack"),
         ("FetchFailed", "RollingBack", "FetchFailed"),
         ("FetchFailed", "RolledBack", "FetchFailed"),
@@ -113,56 +114,56 @@ def test_rolled_back_in_few_writes_the_verdict_first(world: World, start: StartO
     metrics = operator.metrics()
     labels = f'name="digits",namespace="{world.namespace}"'
     assert metrics[f"slipway_modeldeployment_rolled_back{{{labels}}}"] == 1
-    assert metrics[f'slipway_modeldeployment_revision{{{labels},which="asked"}}'] == 2
-    assert metrics[f'slipway_modeldeployment_revision{{{labels},which="stable"}}'] == 1
+    assert metrics[f'slipway_modeldeployment_revision{{{labels},which="update"}}'] == 2
+    assert metrics[f'slipway_modeldeployment_revision{{{labels},which="current"}}'] == 1
     world.patch("digits", model={"uri": "pvc://models/digits"})
-    eventually(lambda: world.is_ready("digits"), "the stable spec again")
+    eventually(lambda: world.is_ready("digits"), "the spec of revision 1 again")
     assert deployed(world, "digits") == 1
 
 
 @pytest.mark.parametrize("fault", STORM, ids=lambda fault: str(fault.status))
-def test_what_could_not_be_written_has_not_been_decided(
+def test_nothing_is_rolled_back_before_the_verdict_is_written(
     world: World, start: StartOperator, proxy: FaultProxy, fault: Fault
 ) -> None:
     operator = start(world, kubeconfig=proxy.kubeconfig)
-    asked_for_bad(world, "digits")
+    deploy_bad(world, "digits")
     version = world.get("Deployment", "digits")["metadata"]["resourceVersion"]
     storm = proxy.add(fault, verbs={"patch"}, resources={"modeldeployments/status"})
     fail(world, "digits")
-    eventually(lambda: storm.hits >= 3, "the verdict is refused")
+    eventually(lambda: storm.hits >= 3, "the verdict is rejected")
     assert world.get("Deployment", "digits")["metadata"]["resourceVersion"] == version, "nothing is rolled back yet"
     proxy.remove(storm)
     storm = proxy.add(fault, verbs={"patch"}, resources={"deployments"}, times=2)
-    is_back(world, "digits")
+    assert_rolled_back(world, "digits")
     assert storm.hits == 2
     assert operator.alive()
 
 
 @pytest.mark.parametrize("kind", [Kind.BEFORE, Kind.AFTER], ids=lambda kind: kind.name.lower())
 @pytest.mark.parametrize("resource", ["modeldeployments/status", "deployments"])
-def test_killed_in_the_middle_of_going_back(
+def test_killed_in_the_middle_of_a_rollback(
     world: World, start: StartOperator, proxy: FaultProxy, kind: Kind, resource: str
 ) -> None:
     operator = start(world, kubeconfig=proxy.kubeconfig)
-    asked_for_bad(world, "digits")
+    deploy_bad(world, "digits")
     proxy.add(Fault(kind, then=operator.kill), verbs={"patch"}, resources={resource}, times=1)
     fail(world, "digits")
     assert operator.process is not None
     operator.process.wait(90)
     operator.start()
-    is_back(world, "digits")
+    assert_rolled_back(world, "digits")
 
 
-def test_paused_and_tried_again(shared: tuple[World, Operator]) -> None:
+def test_paused_and_retried(shared: tuple[World, Operator]) -> None:
     world, _ = shared
-    asked_for_bad(world, "held", rollout={"onFailure": "Pause"})
+    deploy_bad(world, "held", rollout={"onFailure": "Pause"})
     fail(world, "held")
     eventually(lambda: world.condition("held", "Progressing").get("reason") == "Paused", "paused")
     assert world.get("Deployment", "held")["spec"]["paused"] is True
     assert deployed(world, "held") == 2
     assert "retry=2" in world.condition("held")["message"]
     world.api.patch(world.path("ModelDeployment", "held"), {"metadata": {"annotations": {RETRY: "2"}}})
-    turned(world, "held", 3)
+    wait_for_revision(world, "held", 3)
     assert not world.get("Deployment", "held")["spec"].get("paused")
     assert world.get("ControllerRevision", "held-3")["data"]["retry"] == "2"
     world.settle("held")
@@ -174,34 +175,34 @@ def test_the_first_pod_decides_what_the_others_serve(shared: tuple[World, Operat
     world, _ = shared
     world.create("pinned", replicas=3)
     eventually(lambda: world.find("Deployment", "pinned"), "the Deployment")
-    assert world.get("Deployment", "pinned")["spec"]["replicas"] == 1, "one pod fetches"
+    assert world.get("Deployment", "pinned")["spec"]["replicas"] == 1, "only one pod fetches"
     pod(world, "pinned", {"version": 7, "digest": DIGEST}, 0)
     pin = eventually(lambda: world.find("ConfigMap", "pinned-1"), "the pin")
     assert (pin["data"], pin["immutable"]) == ({"version": "7", "digest": DIGEST}, True)
     (owner,) = pin["metadata"]["ownerReferences"]
     assert owner["uid"] == world.get("ControllerRevision", "pinned-1")["metadata"]["uid"]
-    eventually(lambda: world.get("Deployment", "pinned")["spec"]["replicas"] == 3, "then come the others")
+    eventually(lambda: world.get("Deployment", "pinned")["spec"]["replicas"] == 3, "then the other pods are created")
     world.settle("pinned")
     (entry,) = world.status("pinned")["history"]
     assert (entry["modelVersion"], entry["digest"], entry["verdict"]) == (7, DIGEST, "Ready")
     assert world.status("pinned")["digest"] == DIGEST
 
 
-def test_a_revision_by_its_number(shared: tuple[World, Operator]) -> None:
+def test_a_revision_is_pinned_by_its_number(shared: tuple[World, Operator]) -> None:
     world, _ = shared
     world.create("exact")
     world.settle("exact")
     first = world.get("Deployment", "exact")["spec"]["template"]
     world.patch("exact", model={"uri": "pvc://models/other"})
-    turned(world, "exact", 2)
+    wait_for_revision(world, "exact", 2)
     world.settle("exact")
     world.patch("exact", pinnedRevision=9)
-    eventually(lambda: world.condition("exact").get("reason") == "RevisionNotFound", "it is said")
+    eventually(lambda: world.condition("exact").get("reason") == "RevisionNotFound", "it is reported")
     assert "choose one of 2, 1" in world.condition("exact")["message"]
     assert deployed(world, "exact") == 2
     assert world.condition("exact", "Available")["status"] == "True"
     world.patch("exact", pinnedRevision=1)
-    turned(world, "exact", 1)
+    wait_for_revision(world, "exact", 1)
     assert world.get("Deployment", "exact")["spec"]["template"] == first
     world.settle("exact")
-    assert (world.status("exact")["revision"], world.status("exact")["currentRevision"]) == (1, 1)
+    assert (world.status("exact")["updateRevision"], world.status("exact")["currentRevision"]) == (1, 1)

@@ -1,5 +1,5 @@
-"""What the integration tests share: an operator as a real process, a namespace of a real API server, and the parts
-that nobody plays there: the Deployment controller and the kubelet.
+"""What the integration tests share: an operator as a real process, and a namespace of a real API server, in which the test
+acts as the Deployment controller and the kubelet.
 """
 
 import os
@@ -10,14 +10,15 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any
 
 from cluster.api import Api, ApiError
 from cluster.controlplane import ControlPlane
+from tests.kit.eventually import eventually
 from tests.ports import free_ports
 
 ROOT = Path(__file__).parents[2]
@@ -38,18 +39,6 @@ COLLECTIONS = {
 CHILDREN = ("Deployment", "ControllerRevision", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget")
 RESOURCES = {"requests": {"cpu": "100m", "memory": "128Mi"}}
 Object = dict[str, Any]
-T = TypeVar("T")
-
-
-def eventually(ask: Callable[[], T | Literal[False] | None], what: str, seconds: float = 90) -> T:
-    """Return the first true answer, or fail with the last one."""
-    until = time.monotonic() + seconds
-    answer = ask()
-    while not answer:
-        assert time.monotonic() < until, f"not within {seconds} s: {what}; last answer: {answer!r}"
-        time.sleep(0.02)
-        answer = ask()
-    return answer
 
 
 class Operator:
@@ -66,7 +55,10 @@ class Operator:
 
     def start(self, *, ready: bool = True) -> "Operator":
         argv = [sys.executable, "-m", "slipway", f"--kubeconfig={self._kubeconfig}", *self._flags]
-        argv += [f"--health-address=127.0.0.1:{self._health}", f"--metrics-address=127.0.0.1:{self._metrics}"]
+        argv += [
+            f"--health-probe-bind-address=127.0.0.1:{self._health}",
+            f"--metrics-bind-address=127.0.0.1:{self._metrics}",
+        ]
         env = {name: value for name, value in os.environ.items() if not name.startswith("SLIPWAY_")}
         env["PYTHONPATH"] = os.pathsep.join(map(str, [*self.path, ROOT / "operator"]))
         with self._log.open("ab") as log:
@@ -76,13 +68,13 @@ class Operator:
         return self
 
     def stop(self) -> int:
-        """Ask it to end; return its exit code."""
+        """Terminate it; return its exit code."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(60)
 
     def kill(self) -> None:
-        """End it without a word."""
+        """Kill it without notice."""
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
@@ -97,16 +89,16 @@ class Operator:
 
     def probe(self, path: str) -> int:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._health}{path}", timeout=20) as answer:
-                return int(answer.status)
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._health}{path}", timeout=20) as response:
+                return int(response.status)
         except urllib.error.HTTPError as error:
             return error.code
         except OSError:
             return 0
 
     def metrics(self) -> dict[str, float]:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._metrics}/metrics", timeout=20) as answer:
-            lines = answer.read().decode().splitlines()
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._metrics}/metrics", timeout=20) as response:
+            lines = response.read().decode().splitlines()
         return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines if not line.startswith("#")}
 
     def log(self) -> str:
@@ -178,7 +170,7 @@ class Namespace:
         raise AssertionError(f"the watch ended before version {last} of {name}")
 
     def is_ready(self, name: str) -> bool:
-        """Tell whether Ready is True for the present generation, as `kubectl wait` sees it."""
+        """Return whether Ready is True for the present generation, as `kubectl wait` sees it."""
         body = self.get("ModelDeployment", name)
         return any(
             item["type"] == "Ready"
@@ -187,18 +179,18 @@ class Namespace:
             for item in body.get("status", {}).get("conditions", [])
         )
 
-    def play(self, name: str, replicas: int | None = None) -> None:
-        """Be the Deployment controller and the kubelet: every pod that is wanted runs the newest template and answers."""
+    def roll_out(self, name: str, replicas: int | None = None) -> None:
+        """Act as the Deployment controller and the kubelet: every desired pod runs the present template and is ready."""
         deployment = self.get("Deployment", name)
-        wanted = deployment["spec"].get("replicas", 1) if replicas is None else replicas
+        desired = deployment["spec"].get("replicas", 1) if replicas is None else replicas
         template = deployment["spec"]["template"]
         revision = template["metadata"]["labels"]["serving.slipway.dev/revision"]
-        keep = {f"{name}-r{revision}-{number}" for number in range(wanted)}
-        for number in range(wanted):
+        keep = {f"{name}-r{revision}-{number}" for number in range(desired)}
+        for number in range(desired):
             self.pod(name, f"{name}-r{revision}-{number}", template)
         for old in self.names("Pod", name) - keep:
             self.api.delete(self.path("Pod", old) + "?gracePeriodSeconds=0")
-        counts = dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), wanted)
+        counts = dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), desired)
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         conditions = [
             {"type": "Available", "status": "True", "reason": "MinimumReplicasAvailable", "lastUpdateTime": now},
@@ -220,25 +212,25 @@ class Namespace:
         self.api.patch(self.path("Pod", name) + "/status", {"status": status})
 
     def settle(self, name: str) -> None:
-        """Wait for the Deployment, play it, wait for Ready."""
+        """Wait for the Deployment, act on it, wait for Ready."""
         eventually(lambda: self.find("Deployment", name), f"Deployment {name}")
-        eventually(lambda: self.status(name).get("revision"), f"a revision of {name}")
-        played = 0
+        eventually(lambda: self.status(name).get("updateRevision"), f"a revision of {name}")
+        seen = 0
 
         def ready() -> bool:
-            """Several pods come only when the first has status what it fetched: the Deployment changes once more."""
-            nonlocal played
+            """The Deployment changes once more when the first pod has reported what it fetched: then come the others."""
+            nonlocal seen
             generation = self.get("Deployment", name)["metadata"]["generation"]
-            if generation != played:
-                self.play(name)
-                played = generation
+            if generation != seen:
+                self.roll_out(name)
+                seen = generation
             return self.is_ready(name)
 
         eventually(ready, f"{name} is Ready: {self.status(name)}")
 
 
 class World(Namespace):
-    """One namespace of a control plane that these tests have for themselves."""
+    """One namespace of a control plane of these tests."""
 
     def __init__(self, plane: ControlPlane, namespace: str) -> None:
         super().__init__(plane.api(), namespace)
@@ -246,7 +238,7 @@ class World(Namespace):
 
 
 def now() -> datetime:
-    """Return the time that `requests` and `writes` compare with: what has been seen by now was received before."""
+    """Return the time that `requests` and `writes` compare with: what is visible by now was received before."""
     return datetime.now(UTC)
 
 
@@ -255,8 +247,8 @@ def requests(
 ) -> list[tuple[str, str]]:
     """Return verb and resource of each finished request of a user, without the lease's, from the audit log.
 
-    The log tells of a request after its effect can be seen, on a busy machine by as much as it likes. So `since` is compared
-    with when a request was received, and the log is read until it holds `count` of them: give as many as must be there.
+    A request is logged after its effect is visible, on a busy machine much later. So `since` is compared with when a request
+    was received, and the log is read until it has `count` of them: pass as many as there must be.
 
     Args:
         plane: whose API server.

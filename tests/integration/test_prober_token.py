@@ -12,15 +12,14 @@ INPUT = Path(__file__).parent.parent / "golden" / "gate-path-digest" / "input.ya
 PODS = "/api/v1/namespaces/tokens/pods"
 
 
-def test_the_pilot_gets_no_token_of_the_pods_service_account() -> None:
+def test_the_prober_gets_no_token_of_the_pods_service_account() -> None:
     template = next(
         action.manifest["spec"]["template"]
         for action in World(yaml.safe_load(INPUT.read_text())).plan().actions
         if isinstance(action, Apply) and action.manifest["kind"] == "Deployment"
     )
-    with ControlPlane(
-        Options(controller_manager=True)
-    ) as plane:  # with it, service accounts are admitted and have tokens
+    # With a controller-manager, service accounts are admitted and have tokens.
+    with ControlPlane(Options(controller_manager=True)) as plane:
         api = plane.api()
         api.create("/api/v1/namespaces", {"metadata": {"name": "tokens"}})
         api.create("/api/v1/namespaces/tokens/serviceaccounts", {"metadata": {"name": "models"}})
