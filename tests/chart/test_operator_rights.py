@@ -14,7 +14,7 @@ from cluster.api import Api
 from cluster.controlplane import ControlPlane
 from tests.chart.conftest import NAMESPACE, ROOT, Manifest, Render, Run, as_list
 from tests.chart.test_rights import GRANTED, LEASE
-from tests.integration.world import eventually
+from tests.kit.eventually import eventually
 
 ACCOUNT = f"system:serviceaccount:{NAMESPACE}:slipway"
 MODEL = {

@@ -8,7 +8,7 @@ import yaml
 
 from cluster.controlplane import ControlPlane
 from tests.chart.conftest import CHART, NAMESPACE, ROOT, VALUES, Manifest, Render, Rendered, Run, as_list
-from tests.integration.world import eventually
+from tests.kit.eventually import eventually
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/modeldeployments.serving.slipway.dev"
 FOREIGN = ("ServiceMonitor", "PodMonitor")  # belong to the Prometheus operator; the API server knows none here

@@ -11,7 +11,7 @@ import pytest
 
 from cluster import binaries
 from cluster.controlplane import ControlPlane
-from tests.integration.world import eventually
+from tests.kit.eventually import eventually
 
 ROOT = Path(__file__).parents[2]
 CRD = ROOT / "crds" / "serving.slipway.dev_modeldeployments.yaml"

@@ -1,7 +1,8 @@
-"""Workers while the lease may have expired and no loss is published yet: its holder waits for the response to a renewal."""
+"""The manager: what its workers do while leadership is uncertain, and what happens when this process begins to lead."""
 
 import asyncio
 
+from slipway.api import KIND
 from slipway.controller.manager import Manager
 from slipway.controller.metrics import Metrics
 from slipway.controller.reconciler import Outcome, Result
@@ -14,7 +15,10 @@ KEY = Key("ns", "digits")
 
 
 class UncertainLeadership:
-    """Acquired, and not published as lost; but its term is over until `certain` is set."""
+    """Acquired, and not published as lost; but the lease may have expired until `certain` is set.
+
+    So it is while the response to a renewal is late.
+    """
 
     def __init__(self) -> None:
         self.calls = 0
@@ -46,11 +50,10 @@ class Reconciler:
         return Outcome(Result.UNCHANGED)
 
 
-async def test_keys_are_delayed_without_a_busy_loop_and_none_is_lost() -> None:
-    leadership, reconciler = UncertainLeadership(), Reconciler()
-    queue = WorkQueue[Key](asyncio.get_running_loop(), Metrics())
+def make(reconciler: Reconciler, leadership: UncertainLeadership) -> tuple[Manager, Cache, WorkQueue[Key]]:
+    cache, queue = Cache(project), WorkQueue[Key](asyncio.get_running_loop(), Metrics())
     manager = Manager(
-        Cache(project),
+        cache,
         queue,
         reconciler,  # type: ignore[arg-type]
         leadership,
@@ -59,6 +62,12 @@ async def test_keys_are_delayed_without_a_busy_loop_and_none_is_lost() -> None:
         resync_seconds=600,
         lagged=lambda _: None,
     )
+    return manager, cache, queue
+
+
+async def test_keys_are_delayed_without_a_busy_loop_and_none_is_lost() -> None:
+    leadership, reconciler = UncertainLeadership(), Reconciler()
+    manager, _, queue = make(reconciler, leadership)
     manager.start()
     try:
         queue.add(KEY)
@@ -69,3 +78,14 @@ async def test_keys_are_delayed_without_a_busy_loop_and_none_is_lost() -> None:
         await asyncio.wait_for(reconciler.called.wait(), 10)
     finally:
         await manager.stop()
+
+
+async def test_a_new_leader_reconciles_everything_and_trusts_no_earlier_read() -> None:
+    manager, cache, queue = make(Reconciler(), UncertainLeadership())
+    metadata = {"namespace": "ns", "name": "digits", "uid": "u", "resourceVersion": "1"}
+    cache.upsert({"kind": KIND, "metadata": metadata, "spec": {}})
+    cache.verification.mark_verified(KEY)
+    manager.lead()
+    async with asyncio.timeout(5):
+        assert await queue.get() == KEY
+    assert not cache.verification.is_verified(KEY)
