@@ -199,12 +199,12 @@ async def test_an_unexpected_error_is_reported_and_affects_one_key(
     bench.resource()
 
     def broken(*_: object) -> None:
-        raise ZeroDivisionError("nobody expected this")
+        raise ZeroDivisionError("this is unexpected")
 
     monkeypatch.setattr("slipway.controller.reconciler.make_plan", broken)
     outcome = await bench.reconciler.reconcile(KEY)
     assert outcome.result is Result.ERROR
-    assert "nobody expected this" in bench.client.statuses[-1]["conditions"][0]["message"]
+    assert "this is unexpected" in bench.client.statuses[-1]["conditions"][0]["message"]
     monkeypatch.setattr("slipway.status.report.compute", broken)
     assert (await bench.reconciler.reconcile(KEY)).result is Result.ERROR, "even then it does not raise"
 
