@@ -10,7 +10,7 @@ from typing import Any, Self
 from slipway.api import PodState, Reason
 from slipway.decide import Plan, State, make_plan
 from slipway.domain import names, quantities
-from slipway.domain.objects import Action, Apply, Delete, Key, Manifest, Observed, Pod, Ref, Rejection
+from slipway.domain.objects import Action, Delete, Key, Manifest, Observed, Pod, Ref, Rejection
 from slipway.domain.servers import Defaults
 from slipway.status import report
 
