@@ -131,7 +131,7 @@ def test_a_socket_too(launcher: Launcher, models: Path, tmp_path: Path) -> None:
         grpc.channel_ready_future(channel).result(30)
 
 
-def test_sigterm_drains(launcher: Launcher, models: Path, tmp_path: Path) -> None:
+def test_sigterm_shuts_down_gracefully(launcher: Launcher, models: Path, tmp_path: Path) -> None:
     """A difference that is kept on purpose: the C++ server ignores SIGTERM; this one finishes what runs and exits with 0.
 
     Meanwhile health says NOT_SERVING. An executable that was named on the command line is not asked for this.

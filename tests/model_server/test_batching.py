@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from tests.model_server.harness import Server, array_of, predict_request, serving
-from tests.model_server.test_drain import steps_for
 from tests.model_server.test_metrics import samples
+from tests.model_server.test_shutdown import steps_for
 from tests.model_server.test_start import ONCE, eventually, failed_start
 
 SESSION = ":tensorflow:serving:batching_session:"

@@ -127,7 +127,7 @@ def rest() -> Iterator[Callable[[Limits], int]]:
 
     yield start
     for server in servers:
-        assert server.drain(time.monotonic() + PATIENCE)
+        assert server.stop(time.monotonic() + PATIENCE)
 
 
 def trickle(connection: socket.socket, piece: bytes, seconds: float) -> float:

@@ -217,14 +217,14 @@ def test_many_profiles_one_after_the_other_under_load(half: Server) -> None:
         assert all(client.result(timeout=30) > 0 for client in clients)
 
 
-def test_a_drain_ends_a_profile_with_what_was_seen(models: Path, tmp_path: Path) -> None:
+def test_a_shutdown_ends_a_profile_with_what_was_seen(models: Path, tmp_path: Path) -> None:
     with serving(tmp_path / "log", f"--model_base_path={models / 'half'}", *ONCE) as server:
-        profile = running(server, ProfileRequest(duration_ms=HOUR, emit_xspace=True, session_id="drain"))
+        profile = running(server, ProfileRequest(duration_ms=HOUR, emit_xspace=True, session_id="shutdown"))
         server.predict("default", X)
         server.terminate()
         assert not profile.result(timeout=30).empty_trace
         assert server.process.wait(timeout=60) == 0
-        assert "Drained" in server.output()
+        assert "Shutdown complete" in server.output()
 
 
 def test_a_profile_outlives_a_reload_and_the_unloading_of_a_model(models: Path, tmp_path: Path) -> None:

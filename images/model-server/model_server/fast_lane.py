@@ -3,7 +3,7 @@
 grpc's server spends about 300 us of CPU on a call before and after the handler: a context, a condition, a future and several
 closures for each, and a hand-over to a pool. Here a thread waits at a completion queue of its own, takes the request's bytes and
 gives them to the handler, which may answer at once or later, from any thread: about 50 us for everything around it. Ports,
-TLS, draining, limits and all other methods stay with grpc's server, because it is the same C server: only who is told of calls
+TLS, shutdown, limits and all other methods stay with grpc's server, because it is the same C server: only who is told of calls
 of the method differs.
 
 This uses names of grpc that are not public. `attach` answers None where they are not as expected, and then grpc's server goes

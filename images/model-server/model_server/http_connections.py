@@ -1,4 +1,4 @@
-"""The connections of the HTTP port: how many there may be, how long each may take, and what a drain waits for.
+"""The connections of the HTTP port: how many there may be, how long each may take, and what a shutdown waits for.
 
 A connection is waiting (for a request, or for the rest of its head), reading (a body) or answering. The first two have a time by
 which they must have got on, whatever trickles in meanwhile, so that slow clients cannot hold all connections for ever; and where
@@ -89,7 +89,7 @@ class Connections:
         while not stopped.wait(self._limits.idle_seconds / _SWEEPS):
             self.sweep()
 
-    def drain(self, deadline: float) -> bool:
+    def finish(self, deadline: float) -> bool:
         """Close waiting connections, wait until `deadline` (monotonic) for the others' requests; True if all finished."""
         with self._changed:
             for connection, state in self._open.items():

@@ -1,6 +1,6 @@
 """The HTTP port: connections, bodies, gzip, the Prometheus page; everything under /v1/ goes to `rest_api`.
 
-One thread per connection (keep-alive), bounded; requests being processed at the same time are bounded too. Draining closes
+One thread per connection (keep-alive), bounded; requests being processed at the same time are bounded too. Stopping closes
 idle connections, lets requests finish and tells their clients to go.
 """
 
@@ -47,7 +47,7 @@ class RestServer(socketserver.ThreadingMixIn, HTTPServer):
         self.api, self.metrics, self.metrics_path = api, metrics, metrics_path
         self.workers = threading.BoundedSemaphore(workers)
         self.limits, self.connections = limits, Connections(limits)
-        self.draining = False
+        self.stopping = False
         self._stopped = threading.Event()
         self._accepting = False
         try:
@@ -70,14 +70,14 @@ class RestServer(socketserver.ThreadingMixIn, HTTPServer):
         sweep = self.connections.sweep_forever
         threading.Thread(target=sweep, args=(self._stopped,), name="http-sweep", daemon=True).start()
 
-    def drain(self, deadline: float) -> bool:
+    def stop(self, deadline: float) -> bool:
         """Refuse new connections, wait until `deadline` (monotonic) for running requests; True if all finished."""
-        self.draining = True
+        self.stopping = True
         if self._accepting:
             self.shutdown()
         self._stopped.set()
         self.server_close()
-        return self.connections.drain(deadline)
+        return self.connections.finish(deadline)
 
     def get_request(self) -> tuple[Any, Any]:
         """Accept a connection. Where that fails for want of file descriptors it would fail again at once."""
@@ -176,7 +176,7 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in reply.headers:
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(reply.body)))
-        if self.close_connection or server.draining:
+        if self.close_connection or server.stopping:
             self.close_connection = True
             self.send_header("Connection", "close")
         self.end_headers()

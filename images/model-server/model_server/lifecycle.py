@@ -1,4 +1,4 @@
-"""The process: flags, start order, ports, drain at SIGTERM, exit codes.
+"""The process: flags, start order, ports, shutdown at SIGTERM, exit codes.
 
 No port is open before every model has an available version. A start that fails ends with
 `Failed to start server. Error: …` as the last line of output and exit code 255, so that a container platform that shows the
@@ -37,9 +37,9 @@ from model_server.textproto import TextError
 from model_server.warmup import Replayer
 
 #: Seconds that running requests may take after SIGTERM, unless the environment says otherwise. Below Kubernetes' 30.
-DRAIN_SECONDS = 25.0
-DRAIN_VARIABLE = "MODEL_SERVER_DRAIN_SECONDS"
-_MAX_DRAIN_SECONDS = 86_400.0
+SHUTDOWN_SECONDS = 25.0
+SHUTDOWN_VARIABLE = "MODEL_SERVER_SHUTDOWN_SECONDS"
+_MAX_SHUTDOWN_SECONDS = 86_400.0
 _FAILURE = 255
 #: File descriptors that the process allows itself, where its hard limit does: a connection takes one.
 _FILES = 65_536
@@ -96,7 +96,7 @@ class Stop:
         threading.Thread(target=self._listen, name="signals", daemon=True).start()
 
     def wait(self) -> None:
-        """From now on a signal means a drain; block until one comes."""
+        """From now on a signal means shutdown; block until one comes."""
         self._serving = True
         self._event.wait()
 
@@ -110,13 +110,13 @@ class Stop:
             self._event.set()
 
 
-def drain_seconds(environment: Mapping[str, str]) -> float:
-    """The grace of a drain, from the environment where it has a sensible number."""
+def shutdown_seconds(environment: Mapping[str, str]) -> float:
+    """The grace period of the shutdown, from the environment where it has a sensible number."""
     try:
-        value = float(environment.get(DRAIN_VARIABLE, DRAIN_SECONDS))
+        value = float(environment.get(SHUTDOWN_VARIABLE, SHUTDOWN_SECONDS))
     except ValueError:
-        value = DRAIN_SECONDS
-    return value if 0 <= value <= _MAX_DRAIN_SECONDS else DRAIN_SECONDS
+        value = SHUTDOWN_SECONDS
+    return value if 0 <= value <= _MAX_SHUTDOWN_SECONDS else SHUTDOWN_SECONDS
 
 
 def _serve(options: Options) -> int:
@@ -134,7 +134,7 @@ def _serve(options: Options) -> int:
         print(f"Failed to start server. Error: INTERNAL: {type(error).__name__}: {error}", flush=True)
         return _FAILURE
     stop.wait()
-    return _drain(running, drain_seconds(os.environ))
+    return _shut_down(running, shutdown_seconds(os.environ))
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,18 +204,18 @@ def _start_rest(core: Core, options: Options) -> RestServer | None:
     return server
 
 
-def _drain(running: _Running, grace_seconds: float) -> int:
+def _shut_down(running: _Running, grace_seconds: float) -> int:
     """Health first, then no new work, then wait for what runs."""
-    _log.info("Draining: running requests have %g s", grace_seconds)
+    _log.info("Shutting down: running requests have %g s", grace_seconds)
     deadline = time.monotonic() + grace_seconds
     running.manager.stop()
     running.grpc.not_serving()
     stopped = running.grpc.stop(grace_seconds)
-    finished = running.rest.drain(deadline) if running.rest else True
+    finished = running.rest.stop(deadline) if running.rest else True
     finished = stopped.wait(max(deadline - time.monotonic(), 0) + _CANCEL_SECONDS) and finished
     if time.monotonic() > deadline:
         finished = False
-    _log.info("Drained" if finished else "Ending with requests unfinished: their time was up")
+    _log.info("Shutdown complete" if finished else "Ending with requests unfinished: their time was up")
     return 0
 
 

@@ -1,7 +1,7 @@
 """tensorflow.ProfilerService on the gRPC port, with --enable_profiler; `grpc_server.py` registers it.
 
 A Profile waits on its thread of the gRPC pool, while TensorFlow records what the requests on the other threads do. It ends with
-its time, with a Terminate of its session, when its client goes, and early, with what has been seen, when the server drains.
+its time, with a Terminate of its session, when its client goes, and early, with what has been seen, when the server shuts down.
 """
 
 import logging

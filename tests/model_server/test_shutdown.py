@@ -20,17 +20,17 @@ Start = Callable[..., Server]
 
 
 @pytest.fixture
-def draining(models: Path, monitoring: str, tmp_path: Path) -> Iterator[Start]:
+def start(models: Path, monitoring: str, tmp_path: Path) -> Iterator[Start]:
     arguments = (f"--model_base_path={models / 'kitchen'}", "--model_name=kitchen", monitoring, *ONCE)
     started: list[Server] = []
 
-    def start(*more: str, **environment: str) -> Server:
+    def launch(*more: str, **environment: str) -> Server:
         flags = (*arguments, "--enable_grpc_healthcheck_service", *more)
         server = Server(tmp_path / "log", *flags, user=None, same_port=False, **environment)
         started.append(server)
         return server.wait_ready()
 
-    yield start
+    yield launch
     for server in started:
         server.stop()
 
@@ -48,8 +48,8 @@ def steps_for(server: Server, seconds: float, signature: str = "slow", inputs: d
     return int(probe * seconds / min(took))
 
 
-def test_requests_in_flight_finish_and_the_exit_code_is_0(draining: Start) -> None:
-    server = draining()
+def test_requests_in_flight_finish_and_the_exit_code_is_0(start: Start) -> None:
+    server = start()
     steps = steps_for(server, 3)
     with concurrent.futures.ThreadPoolExecutor() as pool:
         connection = http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=60)
@@ -78,11 +78,11 @@ def test_requests_in_flight_finish_and_the_exit_code_is_0(draining: Start) -> No
         connection.close()
         idle.close()
     assert server.process.wait(timeout=60) == 0
-    assert "Drained" in server.output()
+    assert "Shutdown complete" in server.output()
 
 
-def test_a_request_longer_than_the_grace_is_cancelled(draining: Start) -> None:
-    server = draining(MODEL_SERVER_DRAIN_SECONDS="1")
+def test_a_request_longer_than_the_grace_is_cancelled(start: Start) -> None:
+    server = start(MODEL_SERVER_SHUTDOWN_SECONDS="1")
     endless = server.prediction.Predict.future(_slow(10**12), timeout=120)
     eventually(lambda: not endless.done())
     server.predict("kitchen", {"n": np.array(1)}, "slow")
@@ -94,21 +94,19 @@ def test_a_request_longer_than_the_grace_is_cancelled(draining: Start) -> None:
     assert "their time was up" in server.output()
 
 
-def test_a_second_signal_ends_at_once(draining: Start) -> None:
-    server = draining()
+def test_a_second_signal_ends_at_once(start: Start) -> None:
+    server = start()
     endless = server.prediction.Predict.future(_slow(10**12), timeout=120)
     server.predict("kitchen", {"n": np.array(1)}, "slow")
     server.terminate()
-    eventually(lambda: "Draining" in server.output())
+    eventually(lambda: "Shutting down" in server.output())
     server.terminate()
     assert server.process.wait(timeout=60) == 128 + 15
     endless.cancel()
 
 
-def test_connections_are_renewed_by_their_age(draining: Start) -> None:
-    server = draining(
-        "--grpc_channel_arguments=grpc.max_connection_age_ms=300,grpc.max_connection_age_grace_ms=60000,odd"
-    )
+def test_connections_are_renewed_by_their_age(start: Start) -> None:
+    server = start("--grpc_channel_arguments=grpc.max_connection_age_ms=300,grpc.max_connection_age_grace_ms=60000,odd")
     assert "'odd' has no '=' and is ignored" in server.output()
     seen: list[grpc.ChannelConnectivity] = []
     server.channel.subscribe(seen.append)
