@@ -9,7 +9,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from model_server import protos
+from model_server.protobuf import generated
 from tests.conformance.wire import PATIENCE, Target, refused, spec
 
 CODES = grpc.StatusCode
@@ -18,11 +18,11 @@ GOLDEN = Path(__file__).parent / "golden"
 
 
 def status(model: str, **choice: Any) -> Any:
-    return spec(protos.get_model_status_pb2.GetModelStatusRequest(), model, **choice)
+    return spec(generated.get_model_status_pb2.GetModelStatusRequest(), model, **choice)
 
 
 def metadata(model: str, *fields: str, **choice: Any) -> Any:
-    return spec(protos.get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=fields), model, **choice)
+    return spec(generated.get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=fields), model, **choice)
 
 
 def test_status_lists_versions_from_the_highest(target: Target) -> None:
@@ -56,7 +56,7 @@ def test_metadata_over_grpc(target: Target) -> None:
     response = target.prediction.GetModelMetadata(metadata("half", "signature_def"), timeout=PATIENCE)
     assert (response.model_spec.name, response.model_spec.version.value) == ("half", 3)
     assert response.model_spec.signature_name == ""
-    signatures = protos.get_model_metadata_pb2.SignatureDefMap()
+    signatures = generated.get_model_metadata_pb2.SignatureDefMap()
     assert response.metadata["signature_def"].Unpack(signatures)
     assert signatures.signature_def["serving_default"].outputs["y"].name == "y:0"
 
@@ -85,7 +85,7 @@ def test_what_is_refused(
 def reload_request(text: str = "") -> Any:
     from google.protobuf import text_format  # noqa: PLC0415
 
-    request = protos._load("tensorflow_serving.apis.model_management_pb2").ReloadConfigRequest()
+    request = generated._load("tensorflow_serving.apis.model_management_pb2").ReloadConfigRequest()
     return text_format.Parse(text, request)
 
 

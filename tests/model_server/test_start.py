@@ -15,7 +15,7 @@ import grpc
 import pytest
 
 from tests.model_server.harness import Server, port_open, run, serving
-from tests.model_server.test_status_metadata import status_request
+from tests.model_server.models.test_status_metadata import status_request
 
 ONCE = ("--file_system_poll_wait_seconds=0", "--max_num_load_retries=0", "--load_retry_interval_micros=0")
 FAILED = "Failed to start server. Error: "
