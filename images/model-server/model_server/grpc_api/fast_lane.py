@@ -6,8 +6,8 @@ gives them to the handler, which may answer at once or later, from any thread: a
 TLS, shutdown, limits and all other methods stay with grpc's server, because it is the same C server: only who is told of calls
 of the method differs.
 
-This uses names of grpc that are not public. `attach` answers None where they are not as expected, and then grpc's server goes
-on as if this module were not there.
+This uses names of grpc that are not public, so `lane_choice.py` imports it only with a release of grpcio that it is tested with.
+`attach` returns None where the names are not as expected after all, and then grpc's server serves the method.
 """
 
 import logging
@@ -123,13 +123,19 @@ def attach(server: Any, method: str, handler: Handler) -> FastLane | None:
     """Take the calls of `method` from `server`, a grpc.Server before its start. None, and a warning, where that cannot be done."""
     try:
         state = server._state  # noqa: SLF001 - see the module's docstring
-        core = state.server
-        if state.registered_method_handlers.pop(method, None) is None:
-            core.register_method(method)
+        core, registered = state.server, state.registered_method_handlers
+        # Every name is looked up before anything is changed.
+        request, register, add_queue = (
+            core.request_registered_call,
+            core.register_method,
+            core.register_completion_queue,
+        )
         queue = cygrpc.CompletionQueue()
-        core.register_completion_queue(queue)
-        lane = FastLane(core.request_registered_call, queue, method, handler)
+        if registered.pop(method, None) is None:
+            register(method)
+        add_queue(queue)
+        lane = FastLane(request, queue, method, handler)
     except (AttributeError, TypeError) as error:
-        _log.warning("this version of grpc has no fast lane (%s); calls go the ordinary way", error)
+        _log.warning("Predict goes through grpc's public API: this grpcio has no fast lane (%s)", error)
         return None
     return lane

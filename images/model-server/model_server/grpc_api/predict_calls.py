@@ -1,4 +1,4 @@
-"""Predict from bytes to bytes: what the fast lane calls for each request.
+"""Predict from bytes to bytes: what the fast lane calls for each request. Knows nothing of grpc.
 
 A request whose model batches is checked and enqueued on the lane's own thread and answered on the thread that ran its batch:
 no thread waits for it. One that is run by itself, and one so large that decoding it would hold up the others, goes to a pool.
@@ -9,13 +9,12 @@ import threading
 import time
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Protocol
 
 from google.protobuf.message import DecodeError
 
 from model_server.errors import Code, ServingError, invalid_argument
 from model_server.grpc_api import undecodable
-from model_server.grpc_api.fast_lane import Call
 from model_server.inference.predict import Prepared
 from model_server.protobuf.generated import predict_pb2
 from model_server.service import Service
@@ -26,13 +25,32 @@ _QUICKLY_DECODED = 2**20
 _log = logging.getLogger(__name__)
 
 
+class Call(Protocol):
+    """One call of the method, to be answered exactly once, from any thread."""
+
+    cancelled: bool
+
+    def timeout_ms(self) -> int:
+        """Milliseconds until the deadline, at least 1; 0 if there is none."""
+
+    def answer(self, payload: bytes) -> None:
+        """Send the response and the status OK."""
+
+    def fail(self, error: ServingError) -> None:
+        """Send a status that is not OK."""
+
+
 class PredictCalls:
-    """Answers calls of Predict. `workers` requests may run at a time; `batching`: whether models may have queues."""
+    """Answers calls of Predict, after `start`. `workers` requests may run at a time; `batching`: whether models may have queues."""
 
     def __init__(self, service: Service, workers: int, *, batching: bool) -> None:
         self._service, self._batching = service, batching
+        self._workers = workers
         self._waiting: SimpleQueue[_Request] = SimpleQueue()
-        for number in range(workers):
+
+    def start(self) -> None:
+        """Start the threads that run requests."""
+        for number in range(self._workers):
             threading.Thread(target=self._work, name=f"predict-{number}", daemon=True).start()
 
     def __call__(self, payload: bytes, call: Call) -> None:

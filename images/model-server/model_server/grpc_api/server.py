@@ -1,6 +1,7 @@
 """The gRPC port: PredictionService, ModelService, ProfilerService, health and reflection on one server."""
 
 import logging
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -11,7 +12,7 @@ from grpc_reflection.v1alpha import reflection
 
 from model_server.config.options import Options
 from model_server.errors import Code, ServingError, invalid_argument
-from model_server.grpc_api import fast_lane, undecodable
+from model_server.grpc_api import lane_choice, undecodable
 from model_server.grpc_api.predict_calls import PredictCalls
 from model_server.profiler import messages
 from model_server.profiler.service import Profiler
@@ -66,14 +67,15 @@ class GrpcServer:
             self._server.add_generic_rpc_handlers((_profiler_handler(profiler),))
             names = (*names, messages.SERVICE)
         reflection.enable_server_reflection(names, self._server)
-        calls = PredictCalls(service, workers, batching=options.enable_batching)
-        self._lane = fast_lane.attach(self._server, PREDICT_METHOD, calls)
+        self._predict_calls = PredictCalls(service, workers, batching=options.enable_batching)
+        self._lane = lane_choice.attach(self._server, PREDICT_METHOD, self._predict_calls, os.environ)
         self._bind(options)
 
     def start(self) -> None:
         """Answer requests."""
         self._server.start()
         if self._lane is not None:
+            self._predict_calls.start()
             self._lane.start()
 
     def not_serving(self) -> None:
