@@ -57,7 +57,7 @@ def find(body: bytes) -> Fault | None:
 def _walk(body: bytes, at: int) -> None:
     """Go through one value, without recursion: a body may be nested as deep as it is long."""
     at = _skip(body, at)
-    if at == len(body):
+    if body[at : at + 1] in (b"", b"\0"):
         raise _FaultError(EMPTY, at)
     open_brackets: list[bytes] = []
     while True:
