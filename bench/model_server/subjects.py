@@ -45,7 +45,7 @@ class Subject:
         return memory_mib(self.pid, "VmRSS")
 
     def idle_cpu_percent(self, seconds: float) -> float:
-        """Return the share of one core that the server takes while nobody asks it."""
+        """Return the share of one core that the server takes while it gets no requests."""
         before = cpu_seconds(self.pid)
         time.sleep(seconds)
         return (cpu_seconds(self.pid) - before) / seconds * 100

@@ -26,7 +26,7 @@ def metadata(model: str, *fields: str, **choice: Any) -> Any:
 
 
 def test_status_lists_versions_from_the_highest(target: Target) -> None:
-    """Every version that was asked for, highest first, with its state and error."""
+    """Every requested version, highest first, with its state and error."""
     found = target.models.GetModelStatus(status("half"), timeout=PATIENCE).model_version_status
     assert [(item.version, item.state, item.status.error_code) for item in found] == [
         (3, AVAILABLE, 0),
@@ -118,9 +118,9 @@ def test_health(target: Target, service: str) -> None:
 
 def test_reflection_lists_the_services(target: Target) -> None:
     """Reflection is linked into the server: a client without .proto files finds both services."""
-    ask = reflection_pb2.ServerReflectionRequest(list_services="")
+    listing = reflection_pb2.ServerReflectionRequest(list_services="")
     answers = reflection_pb2_grpc.ServerReflectionStub(target.channel).ServerReflectionInfo(
-        iter([ask]), timeout=PATIENCE
+        iter([listing]), timeout=PATIENCE
     )
     names = {service.name for service in next(answers).list_services_response.service}
     assert {"tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"} <= names

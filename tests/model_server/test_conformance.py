@@ -1,4 +1,4 @@
-"""The conformance suite asks the executable that it was given, and no other server."""
+"""The conformance suite tests the executable that it was given, and no other server."""
 
 import sys
 from pathlib import Path

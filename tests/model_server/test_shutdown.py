@@ -36,7 +36,7 @@ def start(models: Path, monitoring: str, tmp_path: Path) -> Iterator[Start]:
 
 
 def steps_for(server: Server, seconds: float, signature: str = "slow", inputs: dict[str, Any] | None = None) -> int:
-    """How many steps of a slow signature take that long or longer, here; `inputs` ask for 20 000 of them.
+    """How many steps of a slow signature take that long or longer, here; `inputs` want 20 000 of them.
 
     The fastest of five counts: one that the machine held up would give a run that is over too soon.
     """

@@ -23,7 +23,7 @@ class _Formatter(logging.Formatter):
 
 
 def set_up_logging() -> None:
-    """Log to standard error, from the level that TF_CPP_MIN_LOG_LEVEL asks for (0, the default: all)."""
+    """Log to standard error, from the level in TF_CPP_MIN_LOG_LEVEL (0, the default: all)."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter())
     root = logging.getLogger()

@@ -82,7 +82,7 @@ def test_shapes_alone_reserve_no_memory() -> None:
 
 
 class Doubling:
-    """A session of one output that waits until it may answer, and remembers what it was asked."""
+    """A session of one output that waits until it may answer, and remembers what it was given."""
 
     def __init__(self) -> None:
         self.seen: list[list[float]] = []

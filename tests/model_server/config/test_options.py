@@ -80,15 +80,15 @@ def test_tls_with_client_certificates(models: Path, tmp_path: Path) -> None:
     arguments = (f"--model_base_path={models / 'half'}", f"--ssl_config_file={config}", *ONCE)
     with serving(tmp_path / "log", *arguments) as server:
 
-        def ask(credentials: grpc.ChannelCredentials) -> Any:
+        def predict(credentials: grpc.ChannelCredentials) -> Any:
             with grpc.secure_channel(f"localhost:{server.port}", credentials) as channel:
                 stub = generated.prediction_service_pb2_grpc.PredictionServiceStub(channel)
                 return stub.Predict(predict_request("default", X), timeout=10)
 
         trusted = grpc.ssl_channel_credentials(cert.encode(), client_key.encode(), client_cert.encode())
-        assert array_of(ask(trusted).outputs["y"]).tolist() == [[3.0]]
+        assert array_of(predict(trusted).outputs["y"]).tolist() == [[3.0]]
         with pytest.raises(grpc.RpcError) as caught:
-            ask(grpc.ssl_channel_credentials(cert.encode()))
+            predict(grpc.ssl_channel_credentials(cert.encode()))
         assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
 
 

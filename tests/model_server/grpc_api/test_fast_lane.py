@@ -76,12 +76,12 @@ def test_a_handler_that_fails_does_not_end_the_lane() -> None:
     assert lane is not None
     lane.start()
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-        ask = channel.unary_unary(PREDICT_METHOD)
+        predict = channel.unary_unary(PREDICT_METHOD)
         with pytest.raises(grpc.RpcError) as caught:
-            ask(b"bad", timeout=10)
+            predict(b"bad", timeout=10)
         assert caught.value.code() == CODES.INTERNAL
         assert "secret" not in caught.value.details()
-        assert ask(b"good", timeout=10) == b"from the lane"
+        assert predict(b"good", timeout=10) == b"from the lane"
     server.stop(0).wait(10)
 
 
@@ -189,15 +189,15 @@ def test_both_ways_answer_alike(
             assert outcome(server, *request, **options) == outcome(other, *request, **options)
         for payload in (b"", b"\xff\xff nonsense"):
             refusals = []
-            for asked in (server, other):
+            for either in (server, other):
                 with pytest.raises(grpc.RpcError) as caught:
-                    asked.channel.unary_unary(PREDICT_METHOD)(payload, timeout=30)
+                    either.channel.unary_unary(PREDICT_METHOD)(payload, timeout=30)
                 refusals.append((caught.value.code(), caught.value.details()))
             assert refusals[0] == refusals[1]
-        for asked in (server, other):
+        for either in (server, other):
             slow = predict_request("kitchen", {"n": np.array(10**12)}, "slow")
             with pytest.raises(grpc.RpcError) as caught:
-                asked.prediction.Predict(slow, timeout=0.5)
+                either.prediction.Predict(slow, timeout=0.5)
             assert caught.value.code() is CODES.DEADLINE_EXCEEDED
         ok, not_found = ({"model_name": "half", "status": status} for status in ("OK", "NOT_FOUND"))
         eventually(lambda: value(other.metrics(), "request_count", **ok) == 3)

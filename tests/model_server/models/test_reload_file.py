@@ -127,16 +127,16 @@ def test_no_request_fails_while_the_configuration_changes(served: Server, base: 
     done = threading.Event()
     failures: list[str] = []
 
-    def ask() -> None:
+    def send() -> None:
         while not done.is_set():
             try:
                 served.predict("a", {"x": [[2.0]]})
             except grpc.RpcError as error:
                 failures.append(str(error))
 
-    askers = [threading.Thread(target=ask) for _ in range(2)]
-    for asker in askers:
-        asker.start()
+    clients = [threading.Thread(target=send) for _ in range(2)]
+    for client in clients:
+        client.start()
     try:
         for number in (2, 3):
             add_version(base / "a", number)
@@ -145,6 +145,6 @@ def test_no_request_fails_while_the_configuration_changes(served: Server, base: 
             eventually(partial(unloaded, served, "a", number - 1))
     finally:
         done.set()
-        for asker in askers:
-            asker.join()
+        for client in clients:
+            client.join()
     assert failures == []

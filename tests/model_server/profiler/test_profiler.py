@@ -171,8 +171,8 @@ def test_a_request_that_is_none_is_refused(half: Server) -> None:
 def test_reflection_knows_the_service_and_its_messages(half: Server) -> None:
     stub = reflection_pb2_grpc.ServerReflectionStub(half.channel)
     question = reflection_pb2.ServerReflectionRequest
-    asked = iter([question(list_services=""), question(file_containing_symbol="tensorflow.ProfilerService")])
-    listed, file = stub.ServerReflectionInfo(asked, timeout=30)
+    requests = iter([question(list_services=""), question(file_containing_symbol="tensorflow.ProfilerService")])
+    listed, file = stub.ServerReflectionInfo(requests, timeout=30)
     assert "tensorflow.ProfilerService" in [service.name for service in listed.list_services_response.service]
     assert len(file.file_descriptor_response.file_descriptor_proto) == 3
 
@@ -196,15 +196,15 @@ def listening(server: Server) -> set[str]:
 def test_many_profiles_one_after_the_other_under_load(half: Server) -> None:
     over = threading.Event()
 
-    def ask() -> int:
-        asked = 0
+    def send() -> int:
+        sent = 0
         while not over.is_set():
             assert half.predict("default", X).outputs["y"].float_val[0] == 3.0
-            asked += 1
-        return asked
+            sent += 1
+        return sent
 
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        clients = [pool.submit(ask) for _ in range(4)]
+        clients = [pool.submit(send) for _ in range(4)]
         try:
             for number in range(20):
                 session = f"many-{number}"
@@ -247,8 +247,8 @@ def test_without_the_flag_there_is_no_such_service(models: Path, tmp_path: Path)
     with serving(tmp_path / "log", *arguments) as server:
         assert refusal(server, "Profile", ProfileRequest()) == (grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
         stub = reflection_pb2_grpc.ServerReflectionStub(server.channel)
-        asked = iter([reflection_pb2.ServerReflectionRequest(list_services="")])
-        [listed] = stub.ServerReflectionInfo(asked, timeout=30)
+        requests = iter([reflection_pb2.ServerReflectionRequest(list_services="")])
+        [listed] = stub.ServerReflectionInfo(requests, timeout=30)
         assert "tensorflow.ProfilerService" not in [entry.name for entry in listed.list_services_response.service]
 
 

@@ -120,7 +120,7 @@ def test_numbers_beyond_64_bits_are_floats_for_float_inputs() -> None:
 
 @pytest.mark.parametrize("name", [b"\xcf", b"\xed\xa0\x80a"])
 def test_a_name_that_is_not_utf_8_is_no_input(name: bytes) -> None:
-    """The names of inputs are a map of protobuf, which raises where it is asked for such a name."""
+    """The names of inputs are a map of protobuf, which raises where such a name is looked up."""
     signature = meta_graph_pb2.SignatureDef()
     signature.inputs["x"].dtype = dtypes.FLOAT
     with pytest.raises(ServingError) as caught:

@@ -119,12 +119,12 @@ def test_odd_shapes_are_answered(server: Server, shape: tuple[int, ...]) -> None
 
 
 def test_requests_at_the_same_time_do_not_mix(server: Server) -> None:
-    def ask(number: int) -> bool:
+    def predict(number: int) -> bool:
         rows = floats(*range(number, number + 1 + number % 5))
         return np.array_equal(array_of(server.predict("lite", {"x": rows}).outputs["y"]), rows / 2 + 2)
 
     with ThreadPoolExecutor(8) as pool:
-        assert all(pool.map(ask, range(200)))
+        assert all(pool.map(predict, range(200)))
 
 
 def test_a_saved_model_beside_it_is_served_where_tflite_is_not_preferred(models: Path, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def check(options: Options) -> None:
     if not options.model_base_path and not options.model_config_file:
         raise invalid_argument("Both server_options.model_base_path and server_options.model_config_file are empty!")
     if options.use_alts_credentials:
-        # Going on would mean to serve in plain text what was asked to be protected.
+        # Going on would mean to serve in plain text what was meant to be protected.
         raise ServingError(
             Code.UNIMPLEMENTED, "ALTS credentials are not supported by this server; use ssl_config_file."
         )

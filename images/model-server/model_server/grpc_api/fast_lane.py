@@ -20,7 +20,7 @@ from grpc._cython import cygrpc
 
 from model_server.errors import Code, ServingError
 
-#: Calls that the C core may hand over before a thread has asked for the next.
+#: Calls that the C core may hand over before a thread takes the next.
 _ARMED = 16
 _NO_FLAGS = 0
 _ARRIVED, _RECEIVED, _CLOSED, _SENT = range(4)

@@ -154,10 +154,10 @@ def _check_matrix(tensor: HostTensor | None, dtype: int, what: str, count: int) 
         raise invalid_argument(f"Expected {what} output batch size of {count}. Got: {shape[0]}")
 
 
-def _fill_model_spec(answered: Any, servable: Servable, asked: Any) -> None:
+def _fill_model_spec(answered: Any, servable: Servable, requested: Any) -> None:
     answered.name = servable.name
     answered.version.value = servable.version
-    answered.signature_name = asked.signature_name or DEFAULT_SIGNATURE
+    answered.signature_name = requested.signature_name or DEFAULT_SIGNATURE
 
 
 def _text(label: bytes) -> str:

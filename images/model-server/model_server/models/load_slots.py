@@ -1,4 +1,4 @@
-"""How many models are loaded at the same time: many while nobody can ask yet, few while requests are being answered."""
+"""How many models are loaded at the same time: many while no port is open yet, few while requests are being answered."""
 
 import threading
 from types import TracebackType

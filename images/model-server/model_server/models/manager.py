@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 class Manager:
-    """Owns the models. `start` returns when every model can be asked."""
+    """Owns the models. `start` returns when every model takes requests."""
 
     def __init__(
         self, loader: VersionLoader, policy: LoadPolicy, *, allow_early_labels: bool, load_threads: int = 0
@@ -136,8 +136,8 @@ class Manager:
                 break
             if servable.retain():
                 return servable
-        asked = f"Latest({name})" if version is None else f"Specific({name}, {version})"
-        raise ServingError(Code.NOT_FOUND, f"Servable not found for request: {asked}")
+        wanted = f"Latest({name})" if version is None else f"Specific({name}, {version})"
+        raise ServingError(Code.NOT_FOUND, f"Servable not found for request: {wanted}")
 
     def _labelled(self, name: str, label: str) -> int:
         version = self._labels.get(name, {}).get(label)
@@ -155,7 +155,7 @@ class Manager:
                 )
 
     def _checked_labels(self, models: Iterable[ModelConfig]) -> _Labels:
-        """All labels, if each may be assigned: to a version that can be asked, or early, where that is allowed and no move."""
+        """All labels, if each may be assigned: to a version that takes requests, or early, where that is allowed and no move."""
         for config in models:
             model = self._models.get(config.name)
             for label, version in config.labels.items():

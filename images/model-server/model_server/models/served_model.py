@@ -37,7 +37,7 @@ class Outcome(Enum):
     """How far a model is, for those who wait for it."""
 
     PENDING = "a version is being loaded"
-    AVAILABLE = "a version can be asked"
+    AVAILABLE = "a version takes requests"
     FAILED = "every wanted version failed"
     NOTHING = "there is no version to load"
 

@@ -56,7 +56,7 @@ def find(model: ModelConfig) -> list[VersionDirectory]:
 
 
 def wanted(policy: VersionPolicy, present: set[int]) -> set[int]:
-    """The versions among `present` that the policy asks for."""
+    """The versions among `present` that the policy selects."""
     if policy.specific:
         return present & set(policy.specific)
     if policy.everything:

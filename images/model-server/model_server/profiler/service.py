@@ -29,7 +29,7 @@ class Profiler:
     """The service. Methods take a request and the call's context, and answer with bytes; ServingError if they fail."""
 
     def __init__(self, library: Callable[[], TensorFlow]) -> None:
-        """`library` gives TensorFlow; it is asked at the first Profile."""
+        """`library` gives TensorFlow; it is called at the first Profile."""
         self._library = library
         self._lock = threading.Lock()
         self._native: NativeProfiler | None = None

@@ -64,7 +64,7 @@ _FUNCTIONS: dict[str, tuple[str, Any, list[Any]]] = {
 
 
 class NativeProfiler:
-    """The functions of a loaded library. TensorFlow runs one session at a time, whoever asks."""
+    """The functions of a loaded library. TensorFlow runs one session at a time in the whole process."""
 
     def __init__(self, library: TensorFlow) -> None:
         """Look the functions up; UNIMPLEMENTED if this library has not all of them, or they may be others."""

@@ -111,7 +111,7 @@ class RestApi:
         with ExitStack() as stack:
 
             def inputs_of(signature_name: str) -> Mapping[str, Any]:
-                # Asked for once the body is known to be JSON: that fault comes before an unknown model.
+                # Looked up once the body is known to be JSON: that fault comes before an unknown model.
                 servable = stack.enter_context(self._service.manager.acquire(spec))
                 held.append(servable)
                 name = signature_name or DEFAULT_SIGNATURE

@@ -17,7 +17,7 @@ _InputsOf = Callable[[str], _Inputs]
 
 @dataclass(frozen=True, slots=True)
 class PredictBody:
-    """A parsed request: the signature asked for ("" is the default one), its form and its tensors by alias."""
+    """A parsed request: the requested signature ("" is the default one), its form and its tensors by alias."""
 
     signature_name: str
     row_format: bool
@@ -77,7 +77,7 @@ def _from_rows(rows: list[Any], inputs: _Inputs) -> dict[str, HostTensor]:
         )
     collected: dict[str, _Column] = {}
     if _is_object(first):
-        known = dict(inputs)  # a map of protobuf cannot be asked for a name that is not UTF-8
+        known = dict(inputs)  # a map of protobuf cannot look up a name that is not UTF-8
         for position, row in enumerate(rows):
             _add_object(row, position, known, collected)
     else:

@@ -58,7 +58,7 @@ class RestServer(socketserver.ThreadingMixIn, HTTPServer):
             super().__init__(("0.0.0.0", port), _Handler)
 
     def server_bind(self) -> None:
-        """Bind without asking DNS for the host's name, as HTTPServer would."""
+        """Bind without a DNS look-up of the host's name, as HTTPServer would."""
         if self.address_family == socket.AF_INET6:
             self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         socketserver.TCPServer.server_bind(self)

@@ -25,7 +25,7 @@ Done = Callable[[list[HostTensor] | Exception], None]
 
 @runtime_checkable
 class QueuedRunner(Protocol):
-    """A runner that can be asked without waiting for its answer."""
+    """A runner that takes a request without a wait for its answer."""
 
     def submit(
         self, feeds: Sequence[tuple[str, HostTensor]], fetches: Sequence[str], timeout_ms: int, done: Done
@@ -34,7 +34,7 @@ class QueuedRunner(Protocol):
 
 
 class Servable:
-    """A version that can be asked. `close` waits until nobody uses it."""
+    """A version that takes requests. `close` waits until nobody uses it."""
 
     def __init__(self, name: str, version: int, signatures: dict[str, Any], runner: Runner) -> None:
         self.name, self.version = name, version

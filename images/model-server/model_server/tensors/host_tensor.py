@@ -66,7 +66,7 @@ def from_proto(proto: Any) -> HostTensor:
 
 
 def to_proto(tensor: HostTensor, *, as_content: bool = False) -> Any:
-    """Encode as TensorProto: typed value fields, or `tensor_content` where that is asked for and possible."""
+    """Encode as TensorProto: typed value fields, or `tensor_content` where that is wanted and possible."""
     proto = tensor_pb2.TensorProto(dtype=tensor.dtype)
     dims = proto.tensor_shape.dim
     for size in tensor.array.shape:

@@ -26,20 +26,20 @@ func (raw) Unmarshal(data []byte, value any) error {
 	return nil
 }
 
-type grpcAsker struct {
+type grpcSender struct {
 	connection *grpc.ClientConn
 	method     string
 	payload    []byte
 }
 
-func newGRPC(address, method string, payload []byte) (asker, error) {
+func newGRPC(address, method string, payload []byte) (sender, error) {
 	connection, err := grpc.NewClient("passthrough:///"+address,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.ForceCodec(raw{}), grpc.MaxCallRecvMsgSize(math.MaxInt32)))
-	return &grpcAsker{connection, method, payload}, err
+	return &grpcSender{connection, method, payload}, err
 }
 
-func (a *grpcAsker) ask(ctx context.Context) (string, int) {
+func (a *grpcSender) send(ctx context.Context) (string, int) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	var answer []byte
@@ -49,20 +49,20 @@ func (a *grpcAsker) ask(ctx context.Context) (string, int) {
 	return "", len(answer)
 }
 
-func (a *grpcAsker) close() { _ = a.connection.Close() }
+func (a *grpcSender) close() { _ = a.connection.Close() }
 
-type httpAsker struct {
+type httpSender struct {
 	client  *http.Client
 	url     string
 	payload []byte
 }
 
-func newHTTP(address, path string, payload []byte) asker {
+func newHTTP(address, path string, payload []byte) sender {
 	client := &http.Client{Timeout: patience, Transport: &http.Transport{DisableCompression: true}}
-	return &httpAsker{client, "http://" + address + path, payload}
+	return &httpSender{client, "http://" + address + path, payload}
 }
 
-func (a *httpAsker) ask(ctx context.Context) (string, int) {
+func (a *httpSender) send(ctx context.Context) (string, int) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, a.url, bytes.NewReader(a.payload))
 	if err != nil {
 		return err.Error(), 0
@@ -83,4 +83,4 @@ func (a *httpAsker) ask(ctx context.Context) (string, int) {
 	return "", int(received)
 }
 
-func (a *httpAsker) close() { a.client.CloseIdleConnections() }
+func (a *httpSender) close() { a.client.CloseIdleConnections() }
