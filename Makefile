@@ -62,6 +62,7 @@ lint: $(STAMP) ## ruff (rules and format), import-linter
 	$(PYTHON) -m ruff check --no-cache .
 	$(PYTHON) -m ruff format --no-cache --check .
 	$(VENV)/bin/lint-imports --no-cache
+	PYTHONPATH=images/model-server $(VENV)/bin/lint-imports --no-cache --config images/model-server/importlinter.toml
 
 .PHONY: type
 type: $(STAMP) ## mypy, strict

@@ -77,18 +77,18 @@ class Benchmark:
         for protocol, sizes in questions:
             for size in sizes:
                 for clients in self._settings.clients:
-                    load = _ask(subject, protocol, requests[size], clients, self._settings.seconds)
+                    load = _load(subject, protocol, requests[size], clients, self._settings.seconds)
                     self.report.rows.append(Row(model, name, protocol, size, clients, load))
         memory = subject.memory_mib
         idle = None if name == "flask" else subject.idle_cpu_percent(self._settings.idle_seconds)
         self.report.processes.append(Process(model, name, subject.first_answer_seconds, memory, idle))
 
 
-def _ask(subject: Subject, protocol: str, payload: Payload, clients: int, seconds: float) -> native.Load:
+def _load(subject: Subject, protocol: str, payload: Payload, clients: int, seconds: float) -> native.Load:
     watch = f"-watch={subject.pid}"
     if protocol == "grpc":
-        return native.ask(subject.grpc, payload.proto, [f"-method={native.PREDICT}", watch], clients, seconds)
-    return native.ask(subject.rest, payload.document, [f"-path={subject.path}", watch], clients, seconds)
+        return native.run(subject.grpc, payload.proto, [f"-method={native.PREDICT}", watch], clients, seconds)
+    return native.run(subject.rest, payload.document, [f"-path={subject.path}", watch], clients, seconds)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -128,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--quick", action="store_true", help="one model, 32 clients: about a minute")
     add("--models", nargs="+", choices=tuple(payloads.INPUTS), help="which models (all; with --quick digits)")
-    add("--seconds", type=float, help="how long to ask each question (5; with --quick 3)")
+    add("--seconds", type=float, help="how long each measurement takes (5; with --quick 3)")
     add(
         "--flag",
         action="append",

@@ -1,4 +1,4 @@
-"""Makes the models that the benchmark asks: `python -m bench.model_server.make_models DIRECTORY`.
+"""Makes the models of the benchmark: `python -m bench.model_server.make_models DIRECTORY`.
 
 A process of its own, because TensorFlow takes seconds and half a gigabyte. The networks are those of the examples and one
 dense net, with random weights: how fast they answer does not depend on what they have learned. Each lies twice in DIRECTORY:

@@ -83,7 +83,7 @@ def parsed(output: str) -> Load:
     return Load(**json.loads(output))
 
 
-def ask(address: str, payload: Path, question: Sequence[str], clients: int, seconds: float) -> Load:
+def run(address: str, payload: Path, question: Sequence[str], clients: int, seconds: float) -> Load:
     """Run the generator to its end; RuntimeError if it fails."""
     argv = command(address, payload, question, clients, seconds)
     done = subprocess.run(argv, capture_output=True, text=True, timeout=seconds + _PATIENCE_SECONDS, check=False)

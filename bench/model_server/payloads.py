@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "images" / "model-server"))
-from model_server.protos import predict_pb2, tensor_pb2
+from model_server.protobuf.generated import predict_pb2, tensor_pb2
 
 INPUTS: dict[str, tuple[str, tuple[int, ...]]] = {
     "digits": ("image", (8, 8, 1)),

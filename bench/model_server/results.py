@@ -11,7 +11,7 @@ MANY, ONE_EXAMPLE, BATCH = 32, 1, 32
 
 @dataclass(frozen=True)
 class Row:
-    """One measurement: who was asked (`server`, `server batching` or `flask`), over what, how many examples and clients."""
+    """One measurement: which server (`server`, `server batching` or `flask`), over what, how many examples and clients."""
 
     model: str
     subject: str

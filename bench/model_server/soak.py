@@ -1,6 +1,6 @@
 """Version switches under load: `python -m bench.model_server.soak --minutes 10`.
 
-Clients ask over gRPC and REST without a pause, while every few seconds a new version is published and, once it answers, the old
+Clients send requests over gRPC and REST without a pause, while every few seconds a new version is published and, once it answers, the old
 one is deleted. No request may fail. Resident memory is sampled; what counts is its slope after the first quarter of
 the run, by least squares, because loading the first versions fills pools that stay.
 """

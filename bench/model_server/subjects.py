@@ -45,7 +45,7 @@ class Subject:
         return memory_mib(self.pid, "VmRSS")
 
     def idle_cpu_percent(self, seconds: float) -> float:
-        """Return the share of one core that the server takes while nobody asks it."""
+        """Return the share of one core that the server takes while it gets no requests."""
         before = cpu_seconds(self.pid)
         time.sleep(seconds)
         return (cpu_seconds(self.pid) - before) / seconds * 100
@@ -58,7 +58,8 @@ def model_server(models: Path, name: str, question: bytes, *flags: str) -> Itera
     argv = [sys.executable, "-m", "model_server", f"--port={port}", f"--rest_api_port={rest}"]
     argv += [f"--model_name={name}", f"--model_base_path={models / name}", "--file_system_poll_wait_seconds=0", *flags]
     path = f"/v1/models/{name}:predict"
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY / "images" / "model-server")}
+    environment = {name: value for name, value in os.environ.items() if name.startswith("MODEL_SERVER_")}
+    environment |= {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY / "images" / "model-server")}
     with _process(argv, environment) as (process, started):
         seconds = _first_answer(process, f"http://127.0.0.1:{rest}{path}", question) - started
         yield Subject(process.pid, f"127.0.0.1:{port}", f"127.0.0.1:{rest}", path, seconds)

@@ -120,7 +120,7 @@ def busy_page() -> Iterator[str]:
 
 def test_the_generator_counts_answers_and_failures(busy_page: str, tmp_path: Path) -> None:
     (tmp_path / "body").write_text('{"instances": []}')
-    found = native.ask(busy_page, tmp_path / "body", ["-path=/predict"], clients=2, seconds=3)
+    found = native.run(busy_page, tmp_path / "body", ["-path=/predict"], clients=2, seconds=3)
     assert found.requests > 10
     assert set(found.failed) == {"HTTP 503"}
     assert found.received_bytes == found.requests * len('{"instances": []}')
@@ -130,7 +130,7 @@ def test_the_generator_counts_answers_and_failures(busy_page: str, tmp_path: Pat
 
 def test_a_server_that_is_not_there_is_a_failure(tmp_path: Path) -> None:
     (tmp_path / "body").write_text("{}")
-    found = native.ask("127.0.0.1:1", tmp_path / "body", ["-path=/"], clients=1, seconds=1)
+    found = native.run("127.0.0.1:1", tmp_path / "body", ["-path=/"], clients=1, seconds=1)
     assert found.requests == 0
     assert sum(found.failed.values()) > 0
 

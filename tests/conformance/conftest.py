@@ -1,4 +1,4 @@
-"""Which server the suite asks: `--address HOST:GRPC,REST`, `--executable PATH`, or this repository's own as a process."""
+"""Which server the suite tests: `--address HOST:GRPC,REST`, `--executable PATH`, or this repository's own as a process."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,7 +37,7 @@ def launcher(request: pytest.FixtureRequest) -> Launcher:
 
 @pytest.fixture(scope="session")
 def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    """The server that all tests ask, with every model. They leave it as it was."""
+    """The server that all tests use, with every model. They leave it as it was."""
     address = request.config.getoption("--address", default=None)
     if address:
         host_and_grpc, _, rest = address.partition(",")

@@ -46,7 +46,7 @@ def main(target: Path, served_as: str) -> None:
     from tests.model_server import make_models as parts  # noqa: PLC0415  TensorFlow: ten seconds for those who want FLAGS
 
     parts.half_plus_two(target / "half" / "1")
-    for version in ("2", "00000003"):  # 2 is not asked for; a name with leading zeros is a number too
+    for version in ("2", "00000003"):  # 2 is not requested; a name with leading zeros is a number too
         shutil.copytree(target / "half" / "1", target / "half" / version)
     parts.kitchen(target / "kitchen" / "1")
     parts.examples(target / "examples" / "1")

@@ -51,7 +51,7 @@ def shared_models(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> P
 
 
 def run(report: Path, *arguments: str) -> Outcome:
-    """Run the suite, one test after the other, since all ask the same server; what it prints goes where this prints.
+    """Run the suite, one test after the other, since all use the same server; what it prints goes where this prints.
 
     Args:
         report: file that the run leaves behind, in JUnit's format.

@@ -53,8 +53,8 @@ def test_shapes_that_differ(target: Target) -> None:
     """Without padding, requests whose other dimensions differ cannot share a batch: both fail."""
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         shapes = [np.ones((1, 2), np.float32), np.ones((1, 3), np.float32)]
-        asked = [predict_request("queue", {"x": shape}, "identity_float32") for shape in shapes]
-        calls = [pool.submit(refused, target.prediction.Predict, request) for request in asked]
+        requests = [predict_request("queue", {"x": shape}, "identity_float32") for shape in shapes]
+        calls = [pool.submit(refused, target.prediction.Predict, request) for request in requests]
         found = [call.result() for call in calls]
     assert {code for code, _ in found} == {CODES.FAILED_PRECONDITION}
     assert all("padding is turned off" in message for _, message in found)

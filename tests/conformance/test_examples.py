@@ -5,7 +5,7 @@ from typing import Any
 import grpc
 import pytest
 
-from model_server import protos
+from model_server.protobuf import generated
 from tests.conformance.wire import PATIENCE, Target, refused, spec
 
 CODES = grpc.StatusCode
@@ -19,15 +19,15 @@ def filled(request: Any, *xs: float) -> Any:
 
 
 def regression(*xs: float, signature: str = "") -> Any:
-    return filled(spec(protos.regression_pb2.RegressionRequest(), "examples", signature), *xs)
+    return filled(spec(generated.regression_pb2.RegressionRequest(), "examples", signature), *xs)
 
 
 def classification(*xs: float, signature: str = "classify") -> Any:
-    return filled(spec(protos.classification_pb2.ClassificationRequest(), "examples", signature), *xs)
+    return filled(spec(generated.classification_pb2.ClassificationRequest(), "examples", signature), *xs)
 
 
 def inference(*tasks: tuple[str, str, str]) -> Any:
-    request = protos.inference_pb2.MultiInferenceRequest()
+    request = generated.inference_pb2.MultiInferenceRequest()
     for model, signature, method in tasks:
         spec(request.tasks.add(method_name=method), model, signature)
     return filled(request, 2.0)

@@ -9,7 +9,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from model_server import protos
+from model_server.protobuf import generated
 from tests.conformance.wire import PATIENCE, Target, refused, spec
 
 CODES = grpc.StatusCode
@@ -18,15 +18,15 @@ GOLDEN = Path(__file__).parent / "golden"
 
 
 def status(model: str, **choice: Any) -> Any:
-    return spec(protos.get_model_status_pb2.GetModelStatusRequest(), model, **choice)
+    return spec(generated.get_model_status_pb2.GetModelStatusRequest(), model, **choice)
 
 
 def metadata(model: str, *fields: str, **choice: Any) -> Any:
-    return spec(protos.get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=fields), model, **choice)
+    return spec(generated.get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=fields), model, **choice)
 
 
 def test_status_lists_versions_from_the_highest(target: Target) -> None:
-    """Every version that was asked for, highest first, with its state and error."""
+    """Every requested version, highest first, with its state and error."""
     found = target.models.GetModelStatus(status("half"), timeout=PATIENCE).model_version_status
     assert [(item.version, item.state, item.status.error_code) for item in found] == [
         (3, AVAILABLE, 0),
@@ -56,7 +56,7 @@ def test_metadata_over_grpc(target: Target) -> None:
     response = target.prediction.GetModelMetadata(metadata("half", "signature_def"), timeout=PATIENCE)
     assert (response.model_spec.name, response.model_spec.version.value) == ("half", 3)
     assert response.model_spec.signature_name == ""
-    signatures = protos.get_model_metadata_pb2.SignatureDefMap()
+    signatures = generated.get_model_metadata_pb2.SignatureDefMap()
     assert response.metadata["signature_def"].Unpack(signatures)
     assert signatures.signature_def["serving_default"].outputs["y"].name == "y:0"
 
@@ -85,7 +85,7 @@ def test_what_is_refused(
 def reload_request(text: str = "") -> Any:
     from google.protobuf import text_format  # noqa: PLC0415
 
-    request = protos._load("tensorflow_serving.apis.model_management_pb2").ReloadConfigRequest()
+    request = generated._load("tensorflow_serving.apis.model_management_pb2").ReloadConfigRequest()
     return text_format.Parse(text, request)
 
 
@@ -118,9 +118,9 @@ def test_health(target: Target, service: str) -> None:
 
 def test_reflection_lists_the_services(target: Target) -> None:
     """Reflection is linked into the server: a client without .proto files finds both services."""
-    ask = reflection_pb2.ServerReflectionRequest(list_services="")
+    listing = reflection_pb2.ServerReflectionRequest(list_services="")
     answers = reflection_pb2_grpc.ServerReflectionStub(target.channel).ServerReflectionInfo(
-        iter([ask]), timeout=PATIENCE
+        iter([listing]), timeout=PATIENCE
     )
     names = {service.name for service in next(answers).list_services_response.service}
     assert {"tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"} <= names

@@ -1,4 +1,4 @@
-"""Predict over gRPC. The sentence in each test is the rule of TensorFlow Serving that it asks for."""
+"""Predict over gRPC. The sentence in each test is the rule of TensorFlow Serving that it tests."""
 
 from typing import Any
 

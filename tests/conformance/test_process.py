@@ -92,7 +92,7 @@ def test_flags_need_an_equals_sign_and_unknown_ones_are_ignored(
 
 
 def test_no_port_before_the_model(launcher: Launcher, models: Path, tmp_path: Path) -> None:
-    """Both ports stay closed until every model has a version that can be asked; then gRPC opens, then REST."""
+    """Both ports stay closed until every model has a version that takes requests; then gRPC opens, then REST."""
     server = launcher.start(tmp_path / "log", f"--model_base_path={tmp_path / 'm'}", "--model_name=m")
     try:
         eventually(lambda: "Could not find base path" in server.log.read_text(errors="replace"))
@@ -131,10 +131,10 @@ def test_a_socket_too(launcher: Launcher, models: Path, tmp_path: Path) -> None:
         grpc.channel_ready_future(channel).result(30)
 
 
-def test_sigterm_drains(launcher: Launcher, models: Path, tmp_path: Path) -> None:
+def test_sigterm_shuts_down_gracefully(launcher: Launcher, models: Path, tmp_path: Path) -> None:
     """A difference that is kept on purpose: the C++ server ignores SIGTERM; this one finishes what runs and exits with 0.
 
-    Meanwhile health says NOT_SERVING. An executable that was named on the command line is not asked for this.
+    Meanwhile health says NOT_SERVING. An executable that was named on the command line is not tested for this.
     """
     if not launcher.own:
         pytest.skip("the C++ server has no handler for SIGTERM")

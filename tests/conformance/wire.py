@@ -14,7 +14,7 @@ import grpc
 import ml_dtypes
 import numpy as np
 
-from model_server import protos
+from model_server.protobuf import generated
 
 PATIENCE = 60
 FLOAT, STRING = 1, 7
@@ -58,11 +58,11 @@ class Target:
 
     @property
     def prediction(self) -> Any:
-        return protos.prediction_service_pb2_grpc.PredictionServiceStub(self.channel)
+        return generated.prediction_service_pb2_grpc.PredictionServiceStub(self.channel)
 
     @property
     def models(self) -> Any:
-        return protos.model_service_pb2_grpc.ModelServiceStub(self.channel)
+        return generated.model_service_pb2_grpc.ModelServiceStub(self.channel)
 
     def predict(self, model: str, inputs: dict[str, Any], signature: str = "", **more: Any) -> Any:
         return self.prediction.Predict(predict_request(model, inputs, signature, **more), timeout=PATIENCE)
@@ -121,7 +121,7 @@ def spec(message: Any, model: str, signature: str = "", version: int | None = No
 
 
 def predict_request(model: str, inputs: dict[str, Any], signature: str = "", **more: Any) -> Any:
-    request = protos.predict_pb2.PredictRequest(output_filter=more.pop("output_filter", ()))
+    request = generated.predict_pb2.PredictRequest(output_filter=more.pop("output_filter", ()))
     spec(request, model, signature, **more)
     for name, value in inputs.items():
         request.inputs[name].CopyFrom(value if hasattr(value, "tensor_shape") else fields(value))
@@ -152,7 +152,7 @@ def content(array: Any, kind: str) -> Any:
 
 
 def shaped(number: int, shape: tuple[int, ...]) -> Any:
-    message = protos.tensor_pb2.TensorProto(dtype=number)
+    message = generated.tensor_pb2.TensorProto(dtype=number)
     for size in shape:
         message.tensor_shape.dim.add(size=size)
     return message

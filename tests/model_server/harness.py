@@ -16,7 +16,8 @@ from typing import Any
 import grpc
 import numpy as np
 
-from model_server import protos, tensors
+from model_server.protobuf import generated
+from model_server.tensors import host_tensor
 from tests.ports import free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -110,11 +111,11 @@ class Server:
 
     @property
     def prediction(self) -> Any:
-        return protos.prediction_service_pb2_grpc.PredictionServiceStub(self.channel)
+        return generated.prediction_service_pb2_grpc.PredictionServiceStub(self.channel)
 
     @property
     def models(self) -> Any:
-        return protos.model_service_pb2_grpc.ModelServiceStub(self.channel)
+        return generated.model_service_pb2_grpc.ModelServiceStub(self.channel)
 
     def predict(self, model: str, inputs: dict[str, Any], signature: str = "", timeout: float = 30, **spec: Any) -> Any:
         return self.prediction.Predict(predict_request(model, inputs, signature, **spec), timeout=timeout)
@@ -156,7 +157,7 @@ class Answer:
 
 
 def predict_request(model: str, inputs: dict[str, Any], signature: str = "", **spec: Any) -> Any:
-    request = protos.predict_pb2.PredictRequest()
+    request = generated.predict_pb2.PredictRequest()
     request.model_spec.name = model
     request.model_spec.signature_name = signature
     if "version" in spec:
@@ -176,7 +177,7 @@ def proto(value: Any) -> Any:
     array = np.asarray(value)
     if array.dtype == np.float64 and not isinstance(value, np.ndarray):
         array = array.astype(np.float32)
-    message = protos.tensor_pb2.TensorProto()
+    message = generated.tensor_pb2.TensorProto()
     for size in array.shape:
         message.tensor_shape.dim.add(size=size)
     if array.dtype.kind in "SUO":
@@ -192,7 +193,7 @@ def proto(value: Any) -> Any:
 
 def array_of(message: Any) -> np.ndarray[Any, Any]:
     """The array in a TensorProto of a response."""
-    return tensors.from_proto(message).array
+    return host_tensor.from_proto(message).array
 
 
 @contextlib.contextmanager

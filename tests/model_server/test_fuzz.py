@@ -14,9 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from model_server import protos
+from model_server.protobuf import generated
 from tests.model_server.harness import Server, array_of
-from tests.model_server.test_examples import CLASSIFY, REGRESS, classification, example, inference, regression
+from tests.model_server.inference.test_examples import CLASSIFY, REGRESS, classification, example, inference, regression
 
 FEW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 _UNTYPED = {grpc.StatusCode.UNKNOWN, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL}
@@ -31,7 +31,7 @@ json_values = st.recursive(
 )
 signature_names = st.sampled_from(["", "serving_default", "pair", "text", "total", "matrix", "identity_int8", "none"])
 tensor_messages = st.builds(
-    lambda dtype, dims, floats, ints, strings, content: protos.tensor_pb2.TensorProto(
+    lambda dtype, dims, floats, ints, strings, content: generated.tensor_pb2.TensorProto(
         dtype=dtype,
         tensor_shape={"dim": [{"size": size} for size in dims]},
         float_val=floats,
@@ -60,7 +60,7 @@ def still_serving(server: Server) -> Iterator[None]:
 @FEW
 @given(signature_names, st.dictionaries(st.sampled_from(["x", "a", "b", "s", "q"]), tensor_messages, max_size=3))
 def test_grpc_tensors(server: Server, signature: str, inputs: dict[str, Any]) -> None:
-    request = protos.predict_pb2.PredictRequest()
+    request = generated.predict_pb2.PredictRequest()
     request.model_spec.name = "kitchen"
     request.model_spec.signature_name = signature
     for name, message in inputs.items():

@@ -12,13 +12,14 @@ from google.protobuf import text_format
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from model_server import config, platform_config, protos, textproto
+from model_server.config import from_flags, platform_file
+from model_server.config.options import Options
 from model_server.errors import ServingError
-from model_server.options import Options
+from model_server.protobuf import generated, textproto
 from tests.model_server.harness import Server, array_of, serving
+from tests.model_server.models.test_warmup import LOG, REQUESTS, X, framed
 from tests.model_server.test_fuzz import TYPED
 from tests.model_server.test_start import ONCE
-from tests.model_server.test_warmup import LOG, REQUESTS, X, framed
 
 FEW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 VERSIONS = 16
@@ -53,7 +54,7 @@ def serve_all(directory: Path, base: Path) -> None:
             assert (status["state"] == "AVAILABLE") == (status["status"]["error_code"] == "OK")
             assert status["status"]["error_code"] not in ("UNKNOWN", "UNAVAILABLE")
             call = server.prediction.Predict.future(
-                protos.predict_pb2.PredictRequest(
+                generated.predict_pb2.PredictRequest(
                     model_spec={"name": "m", "version": {"value": int(status["version"])}}
                 ),
                 timeout=30,
@@ -103,16 +104,16 @@ text = st.text(max_size=80) | st.lists(
 
 
 def read_models(path: str) -> object:
-    return config.models(Options(model_config_file=path))
+    return from_flags.models(Options(model_config_file=path))
 
 
 READERS: list[Callable[[str], object]] = [
     read_models,
-    config.read_batching,
-    lambda path: config.session_config(Options(tensorflow_session_config_file=path)),
-    lambda path: config.monitoring_path(Options(monitoring_config_file=path)),
-    lambda path: platform_config.loader_settings(Options(platform_config_file=path)),
-    lambda path: platform_config.check_thread_pools(Options(thread_pool_factory_config_file=path)),
+    from_flags.read_batching,
+    lambda path: from_flags.session_config(Options(tensorflow_session_config_file=path)),
+    lambda path: from_flags.monitoring_path(Options(monitoring_config_file=path)),
+    lambda path: platform_file.loader_settings(Options(platform_config_file=path)),
+    lambda path: platform_file.check_thread_pools(Options(thread_pool_factory_config_file=path)),
     lambda path: textproto.read(path, textproto.message_class("SSLConfig")()),
 ]
 
@@ -151,7 +152,7 @@ def test_batching_parameters_are_consistent_or_refused(
     file.write_text("\n".join(lines))
     found = None
     with contextlib.suppress(ServingError):
-        found = config.read_batching(str(file))
+        found = from_flags.read_batching(str(file))
     if found is None:
         return
     assert found.max_batch_size > 0
@@ -170,7 +171,7 @@ def served(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 @FEW
 @given(position=st.integers(0, 200), byte=st.integers(0, 255), cut=st.booleans())
 def test_malformed_reload_calls(served: Server, models: Path, position: int, byte: int, cut: bool) -> None:  # noqa: FBT001 - drawn
-    request = protos.model_management_pb2.ReloadConfigRequest()
+    request = generated.model_management_pb2.ReloadConfigRequest()
     text_format.Parse(listed(models / "half"), request.config)
     payload = bytearray(request.SerializeToString())
     at = position % len(payload)

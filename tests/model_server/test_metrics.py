@@ -44,7 +44,7 @@ def test_requests_are_counted_by_model_and_status(server: Server) -> None:
 
 
 def test_request_logs_are_a_family_without_samples(server: Server) -> None:
-    """Nothing is logged, and a model that asks for it is refused."""
+    """Nothing is logged, and a model that wants it is refused."""
     lines = [line for line in server.metrics().splitlines() if "request_log_count" in line]
     assert lines == [f"# TYPE {SERVING}request_log_count counter"]
 

@@ -15,7 +15,7 @@ import grpc
 import pytest
 
 from tests.model_server.harness import Server, port_open, run, serving
-from tests.model_server.test_status_metadata import status_request
+from tests.model_server.models.test_status_metadata import status_request
 
 ONCE = ("--file_system_poll_wait_seconds=0", "--max_num_load_retries=0", "--load_retry_interval_micros=0")
 FAILED = "Failed to start server. Error: "
@@ -236,7 +236,7 @@ def test_no_request_fails_while_versions_change(base: Path, models: Path, tmp_pa
     with serving(tmp_path / "log", f"--model_base_path={base}", "--model_name=m") as server:
         done = threading.Event()
 
-        def ask() -> int:
+        def send() -> int:
             answered = 0
             while not done.is_set():
                 assert list(server.predict("m", {"x": [[2.0]]}).outputs["y"].float_val) == [3.0]
@@ -244,7 +244,7 @@ def test_no_request_fails_while_versions_change(base: Path, models: Path, tmp_pa
             return answered
 
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
-            askers = [pool.submit(ask) for _ in range(2)]
+            clients = [pool.submit(send) for _ in range(2)]
             try:
                 for version in ("2", "3"):
                     shutil.copytree(models / "half" / "1", base / ".new")
@@ -253,4 +253,4 @@ def test_no_request_fails_while_versions_change(base: Path, models: Path, tmp_pa
                     eventually(partial(server.said, gone))
             finally:
                 done.set()
-            assert all(asker.result() > 0 for asker in askers)
+            assert all(client.result() > 0 for client in clients)

@@ -1,4 +1,4 @@
-// Command load asks one question again and again, over gRPC or HTTP, and prints what came back as JSON.
+// Command load sends one request again and again, over gRPC or HTTP, and prints what came back as JSON.
 //
 // Closed loop: each client has a connection of its own and one request under way. The request is sent as it lies in a file and the
 // answer is not decoded, so that the generator takes as little as possible of the cores that it shares with the server.
@@ -20,9 +20,9 @@ import (
 	"time"
 )
 
-// asker sends one request; the outcome is "" or the name of what went wrong.
-type asker interface {
-	ask(ctx context.Context) (outcome string, received int)
+// sender sends one request; the outcome is "" or the name of what went wrong.
+type sender interface {
+	send(ctx context.Context) (outcome string, received int)
 	close()
 }
 
@@ -39,7 +39,7 @@ type result struct {
 	ServerCPUSeconds float64 `json:"server_cpu_seconds"`
 }
 
-// plan says how long to ask, and whose CPU time to read meanwhile (0: nobody's).
+// plan says how long to send, and whose CPU time to read meanwhile (0: nobody's).
 type plan struct {
 	warmup, span time.Duration
 	watch        int
@@ -64,17 +64,17 @@ func main() {
 
 	payload, err := os.ReadFile(*file)
 	exitOn(err)
-	connect := func() (asker, error) { return newHTTP(*address, *path, payload), nil }
+	connect := func() (sender, error) { return newHTTP(*address, *path, payload), nil }
 	if *method != "" {
-		connect = func() (asker, error) { return newGRPC(*address, *method, payload) }
+		connect = func() (sender, error) { return newGRPC(*address, *method, payload) }
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	exitOn(json.NewEncoder(os.Stdout).Encode(run(ctx, connect, *clients, plan{*warmup, *span, *watch})))
 }
 
-// run lets the clients ask until span is over or ctx is done; what happens during the warm-up counts only if it fails.
-func run(ctx context.Context, connect func() (asker, error), clients int, p plan) result {
+// run lets the clients send until span is over or ctx is done; what happens during the warm-up counts only if it fails.
+func run(ctx context.Context, connect func() (sender, error), clients int, p plan) result {
 	tallies := make([]tally, clients)
 	begin := time.Now().Add(p.warmup)
 	end := begin.Add(p.span)
@@ -95,14 +95,14 @@ func run(ctx context.Context, connect func() (asker, error), clients int, p plan
 	return found
 }
 
-func loop(ctx context.Context, client asker, begin, end time.Time) tally {
+func loop(ctx context.Context, client sender, begin, end time.Time) tally {
 	found := tally{failed: map[string]int{}}
 	for ctx.Err() == nil {
 		start := time.Now()
 		if !start.Before(end) {
 			break
 		}
-		outcome, received := client.ask(context.Background())
+		outcome, received := client.send(context.Background())
 		switch {
 		case outcome != "":
 			found.failed[outcome]++

@@ -1,9 +1,9 @@
 """A drop-in `tensorflow_model_server`: TensorFlow Serving's interface, on the TensorFlow wheel's C library.
 
-Flow: `__main__` -> `lifecycle` (flags -> `manager` makes a `served` model of each configured one, which loads its versions with
-`loader` -> `grpc_server` and `http_server` open their ports -> drain at SIGTERM). A request goes `grpc_server`, or `http_server`
-and `rest_api` -> `predict` or `inference` -> `manager` (which version) -> `servable` -> `batching` -> `capi` (libtensorflow) or
-`tflite`. `reload` changes what is served.
+Start: `__main__` calls `lifecycle`, which reads `config`, lets `models` load what is configured, then opens the ports of
+`grpc_api` and `rest`, and shuts all down at SIGTERM. A request goes from a port to `service` (both protocols) and `inference`
+(messages in and out), which takes a loaded version from `models` and runs it: through `batching`, if that is on, in `runtime`
+(libtensorflow) or `tflite`. Packages import in one direction only; `images/model-server/importlinter.toml` has their order.
 """
 
 #: The release of TensorFlow Serving whose interface is kept.

@@ -1,4 +1,4 @@
-"""The process: flags, start order, ports, drain at SIGTERM, exit codes.
+"""The process: flags, start order, ports, shutdown at SIGTERM, exit codes.
 
 No port is open before every model has an available version. A start that fails ends with
 `Failed to start server. Error: …` as the last line of output and exit code 255, so that a container platform that shows the
@@ -16,30 +16,32 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from model_server import SERVING_VERSION, config, flags, op_libraries, platform_config, protos
-from model_server.capi import TensorFlow
-from model_server.core import Core
+from model_server import SERVING_VERSION, wheel
+from model_server.config import flags, from_flags, platform_file
+from model_server.config.options import Options
 from model_server.errors import ServingError
-from model_server.grpc_server import MINIMUM_WORKERS, GrpcServer
-from model_server.http_server import RestServer
-from model_server.inference import Inference
-from model_server.loader import Loader
+from model_server.grpc_api.server import MINIMUM_WORKERS, GrpcServer
+from model_server.inference.classify_regress import Inference
+from model_server.inference.predict import Predictor
 from model_server.log import set_up_logging
-from model_server.manager import Manager
 from model_server.metrics import Metrics
-from model_server.options import Options
-from model_server.predict import Predictor
-from model_server.profiler import Profiler
-from model_server.reload import Reloader
-from model_server.rest_api import RestApi
-from model_server.served import LoadPolicy
-from model_server.textproto import TextError
-from model_server.warmup import Replayer
+from model_server.models.loader import Loader
+from model_server.models.manager import Manager
+from model_server.models.reload import Reloader
+from model_server.models.served_model import LoadPolicy
+from model_server.models.warmup import Replayer
+from model_server.profiler.service import Profiler
+from model_server.protobuf.textproto import TextError
+from model_server.rest.api import RestApi
+from model_server.rest.server import RestServer
+from model_server.runtime import op_libraries
+from model_server.runtime.libtensorflow import TensorFlow
+from model_server.service import Service
 
 #: Seconds that running requests may take after SIGTERM, unless the environment says otherwise. Below Kubernetes' 30.
-DRAIN_SECONDS = 25.0
-DRAIN_VARIABLE = "MODEL_SERVER_DRAIN_SECONDS"
-_MAX_DRAIN_SECONDS = 86_400.0
+SHUTDOWN_SECONDS = 25.0
+SHUTDOWN_VARIABLE = "MODEL_SERVER_SHUTDOWN_SECONDS"
+_MAX_SHUTDOWN_SECONDS = 86_400.0
 _FAILURE = 255
 #: File descriptors that the process allows itself, where its hard limit does: a connection takes one.
 _FILES = 65_536
@@ -59,7 +61,7 @@ def main(arguments: Sequence[str]) -> None:
         print(flags.usage(program), end="")
         _exit(_FAILURE)
     if parsed.options.version:
-        library = TensorFlow(protos.tensorflow_directory())
+        library = TensorFlow(wheel.directory())
         print(f"TensorFlow ModelServer: {SERVING_VERSION}\nTensorFlow Library: {library.version}")
         _exit(0)
     if parsed.unknown:
@@ -96,7 +98,7 @@ class Stop:
         threading.Thread(target=self._listen, name="signals", daemon=True).start()
 
     def wait(self) -> None:
-        """From now on a signal means a drain; block until one comes."""
+        """From now on a signal means shutdown; block until one comes."""
         self._serving = True
         self._event.wait()
 
@@ -110,13 +112,13 @@ class Stop:
             self._event.set()
 
 
-def drain_seconds(environment: Mapping[str, str]) -> float:
-    """The grace of a drain, from the environment where it has a sensible number."""
+def shutdown_seconds(environment: Mapping[str, str]) -> float:
+    """The grace period of the shutdown, from the environment where it has a sensible number."""
     try:
-        value = float(environment.get(DRAIN_VARIABLE, DRAIN_SECONDS))
+        value = float(environment.get(SHUTDOWN_VARIABLE, SHUTDOWN_SECONDS))
     except ValueError:
-        value = DRAIN_SECONDS
-    return value if 0 <= value <= _MAX_DRAIN_SECONDS else DRAIN_SECONDS
+        value = SHUTDOWN_SECONDS
+    return value if 0 <= value <= _MAX_SHUTDOWN_SECONDS else SHUTDOWN_SECONDS
 
 
 def _serve(options: Options) -> int:
@@ -134,7 +136,7 @@ def _serve(options: Options) -> int:
         print(f"Failed to start server. Error: INTERNAL: {type(error).__name__}: {error}", flush=True)
         return _FAILURE
     stop.wait()
-    return _drain(running, drain_seconds(os.environ))
+    return _shut_down(running, shutdown_seconds(os.environ))
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +148,10 @@ class _Running:
 
 def _start(options: Options) -> _Running:
     """Load the models, then open the gRPC port, then the REST port; ServingError if any of it fails."""
-    config.check(options)
-    models = config.models(options)
-    settings = platform_config.loader_settings(options)
-    platform_config.check_thread_pools(options)
+    from_flags.check(options)
+    models = from_flags.models(options)
+    settings = platform_file.loader_settings(options)
+    platform_file.check_thread_pools(options)
     metrics = Metrics()
     predictor = Predictor(
         metrics,
@@ -174,15 +176,15 @@ def _start(options: Options) -> _Running:
     reloader.start(models)
     if options.model_config_file and options.model_config_file_poll_wait_seconds > 0:
         reloader.poll_file(options.model_config_file, options.model_config_file_poll_wait_seconds)
-    core = Core(manager, predictor, inference, metrics, reloader)
-    grpc = GrpcServer(core, options, Profiler(library) if options.enable_profiler else None)
+    service = Service(manager, predictor, inference, metrics, reloader)
+    grpc = GrpcServer(service, options, Profiler(library) if options.enable_profiler else None)
     grpc.start()
     if options.port:
         _log.info("Running gRPC ModelServer at 0.0.0.0:%d ...", options.port)
-    return _Running(manager, grpc, _start_rest(core, options))
+    return _Running(manager, grpc, _start_rest(service, options))
 
 
-def _start_rest(core: Core, options: Options) -> RestServer | None:
+def _start_rest(service: Service, options: Options) -> RestServer | None:
     if not options.rest_api_port:
         return None
     if options.rest_api_port == options.port:
@@ -191,11 +193,11 @@ def _start_rest(core: Core, options: Options) -> RestServer | None:
             "Skipped exporting HTTP/REST API."
         )
         return None
-    metrics_path = config.monitoring_path(options)
-    api = RestApi(core, options.rest_api_timeout_in_ms, cors=options.rest_api_enable_cors_support)
+    metrics_path = from_flags.monitoring_path(options)
+    api = RestApi(service, options.rest_api_timeout_in_ms, cors=options.rest_api_enable_cors_support)
     workers = max(options.rest_api_num_threads, MINIMUM_WORKERS)
     try:
-        server = RestServer(options.rest_api_port, api, core.metrics, metrics_path, workers)
+        server = RestServer(options.rest_api_port, api, service.metrics, metrics_path, workers)
     except OSError as error:
         _log.error("Failed to start HTTP Server at localhost:%d: %s", options.rest_api_port, error)
         return None
@@ -204,18 +206,18 @@ def _start_rest(core: Core, options: Options) -> RestServer | None:
     return server
 
 
-def _drain(running: _Running, grace_seconds: float) -> int:
+def _shut_down(running: _Running, grace_seconds: float) -> int:
     """Health first, then no new work, then wait for what runs."""
-    _log.info("Draining: running requests have %g s", grace_seconds)
+    _log.info("Shutting down: running requests have %g s", grace_seconds)
     deadline = time.monotonic() + grace_seconds
     running.manager.stop()
     running.grpc.not_serving()
     stopped = running.grpc.stop(grace_seconds)
-    finished = running.rest.drain(deadline) if running.rest else True
+    finished = running.rest.stop(deadline) if running.rest else True
     finished = stopped.wait(max(deadline - time.monotonic(), 0) + _CANCEL_SECONDS) and finished
     if time.monotonic() > deadline:
         finished = False
-    _log.info("Drained" if finished else "Ending with requests unfinished: their time was up")
+    _log.info("Shutdown complete" if finished else "Ending with requests unfinished: their time was up")
     return 0
 
 
@@ -227,7 +229,7 @@ def _tensorflow(options: Options) -> Callable[[], TensorFlow]:
     def load() -> TensorFlow:
         # The library's own chatter would bury the reason of a failed start.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
-        library = TensorFlow(protos.tensorflow_directory())
+        library = TensorFlow(wheel.directory())
         wants_xla = options.xla_cpu_compilation_enabled or options.xla_gpu_compilation_enabled
         if not wants_xla and not library.disable_xla():
             _log.warning("XLA cannot be switched off in this TensorFlow library")

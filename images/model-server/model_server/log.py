@@ -1,4 +1,4 @@
-"""Log lines on standard error in TensorFlow's form: `2026-11-22 07:00:00.000000: I model_server/manager.py:10] text`."""
+"""Log lines on standard error in TensorFlow's form: `2026-11-22 07:00:00.000000: I model_server/models/manager.py:10] text`."""
 
 import logging
 import os
@@ -14,14 +14,16 @@ class _Formatter(logging.Formatter):
         moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
         micros = int(record.created % 1 * 1e6)
         letter = _LETTERS.get(record.levelno, "I")
+        path = record.name.replace(".", "/")
+        path = record.name.replace(".", "/")
         text = record.getMessage()
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
-        return f"{moment}.{micros:06d}: {letter} {record.module}.py:{record.lineno}] {text}"
+        return f"{moment}.{micros:06d}: {letter} {path}.py:{record.lineno}] {text}"
 
 
 def set_up_logging() -> None:
-    """Log to standard error, from the level that TF_CPP_MIN_LOG_LEVEL asks for (0, the default: all)."""
+    """Log to standard error, from the level in TF_CPP_MIN_LOG_LEVEL (0, the default: all)."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter())
     root = logging.getLogger()

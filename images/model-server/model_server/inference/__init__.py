@@ -1,0 +1,1 @@
+"""From a request message to a response message: Predict, Classify, Regress and MultiInference."""

@@ -1,0 +1,1 @@
+"""tensorflow.ProfilerService, and TensorFlow's profiler behind it."""

@@ -1,0 +1,1 @@
+"""Protocol messages: generated classes, text format, wire format."""

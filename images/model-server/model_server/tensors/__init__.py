@@ -1,0 +1,1 @@
+"""Tensors on the host and their data types."""

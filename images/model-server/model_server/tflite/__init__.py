@@ -1,0 +1,1 @@
+"""TFLite models, with the interpreter of the TensorFlow wheel."""
