@@ -12,12 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from demo import manifests, platform
-from demo.console import Console
-from demo.kubectl import Kubectl
-from demo.shell import ROOT
-from e2e.lib import archives
-from e2e.lib.locks import locked
+from dev.kit import archive_server, installation, manifests
+from dev.kit.console import Console
+from dev.kit.kubectl import Kubectl
+from dev.kit.locks import locked
+from dev.repository import ROOT
 
 CLUSTER = os.environ.get("SLIPWAY_CLUSTER", "slipway")
 BUILD = ROOT / "build" / "e2e"
@@ -52,16 +51,16 @@ def kubectl(tmp_path_factory: pytest.TempPathFactory, testrun_uid: str) -> Kubec
             done.write_text("")
     if done.read_text() == "failed":
         pytest.fail("another worker could not prepare the cluster; its error says why")
-    return platform.kubectl(CLUSTER)
+    return installation.kubectl(CLUSTER)
 
 
 def prepare() -> None:
     """Bring up what is missing: cluster, images, chart, archive server."""
     if os.environ.get("SLIPWAY_E2E_REUSE"):  # while tests are written: what is installed is what is tested
-        client = platform.kubectl(CLUSTER)
+        client = installation.kubectl(CLUSTER)
     else:
-        client = platform.up(platform.Options(CLUSTER, install_packages=os.geteuid() == 0), Console(sys.stderr))
-    archives.start(client, models_folder() / "files")
+        client = installation.up(installation.Options(CLUSTER, install_packages=os.geteuid() == 0), Console(sys.stderr))
+    archive_server.start(client, models_folder() / "files")
 
 
 @pytest.fixture(scope="session")
@@ -81,7 +80,7 @@ def models_folder() -> Path:
         made = Path(scratch) / "models"
         made.mkdir()
         quiet = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_ENABLE_ONEDNN_OPTS": "0", "CUDA_VISIBLE_DEVICES": "-1"}
-        subprocess.run([sys.executable, "-m", "e2e.lib.models", str(made)], cwd=ROOT, env=quiet, check=True)
+        subprocess.run([sys.executable, "-m", "dev.kit.tiny_models", str(made)], cwd=ROOT, env=quiet, check=True)
         if folder.exists():
             folder.rename(Path(scratch) / "old")
         made.rename(folder)
@@ -125,7 +124,7 @@ def operator_alone(kubectl: Kubectl) -> Iterator[None]:
 def one_gpu(kubectl: Kubectl) -> Iterator[str]:
     """A node with one GPU that exists for the scheduler only; yields its product. One test at a time has it."""
     product = "NVIDIA-A100-SXM4-80GB"
-    command = [sys.executable, "-m", "cluster", "gpu", f"--name={CLUSTER}"]
+    command = [sys.executable, "-m", "dev.cluster", "gpu", f"--name={CLUSTER}"]
     with alone("gpu"):
         subprocess.run([*command, "--count=1", f"--product={product}"], cwd=ROOT, check=True)
         yield product

@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
-from demo.client import Predictor
-from demo.kubectl import Kubectl, Manifest
-from e2e.lib import traffic, wait
-from e2e.lib.archives import url
-from e2e.lib.models import HALVES
-from e2e.lib.resources import RESOURCES, current, deployment, pods, uids
+from dev.kit import wait
+from dev.kit.archive_server import url
+from dev.kit.conditions import current
+from dev.kit.kubectl import Kubectl, Manifest
+from dev.kit.model_deployments import RESOURCES, deployment, pods, uids
+from dev.kit.prediction import Predictor
+from dev.kit.tiny_models import HALVES
+from e2e.lib import traffic
 
 NAME = "steady"
 GOOD = url("half_plus_two.tar.gz")

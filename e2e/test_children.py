@@ -1,11 +1,12 @@
 """What belongs to a ModelDeployment and what does not: repaired, left alone, refused, deleted with it."""
 
-from demo.kubectl import Kubectl, Manifest
-from demo.progress import condition
-from e2e.lib import traffic, wait
-from e2e.lib.archives import url
-from e2e.lib.models import HALVES
-from e2e.lib.resources import children, deployment, pods
+from dev.kit import wait
+from dev.kit.archive_server import url
+from dev.kit.conditions import condition
+from dev.kit.kubectl import Kubectl, Manifest
+from dev.kit.model_deployments import children, deployment, pods
+from dev.kit.tiny_models import HALVES
+from e2e.lib import traffic
 
 MODEL = url("half_plus_two.tar.gz")
 

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from demo.kubectl import Kubectl, Manifest
-from demo.progress import condition
-from e2e.lib import conformance, wait
-from e2e.lib.archives import url
-from e2e.lib.resources import deployment
+from dev.kit import wait
+from dev.kit.archive_server import url
+from dev.kit.conditions import condition
+from dev.kit.kubectl import Kubectl, Manifest
+from dev.kit.model_deployments import deployment
+from e2e.lib import conformance
 from tests.conformance import suite
 
 NAME = "contract"

@@ -1,11 +1,12 @@
 """ModelDeployments that never worked, next to others that do: status words, and no neighbour is disturbed."""
 
-from demo.kubectl import Kubectl
-from demo.progress import condition
-from e2e.lib import traffic, wait
-from e2e.lib.archives import url
-from e2e.lib.models import HALVES
-from e2e.lib.resources import KIND, deployment, pods
+from dev.kit import wait
+from dev.kit.archive_server import url
+from dev.kit.conditions import condition
+from dev.kit.kubectl import Kubectl
+from dev.kit.model_deployments import KIND, deployment, pods
+from dev.kit.tiny_models import HALVES
+from e2e.lib import traffic
 
 
 def test_poisoned_neighbours_hold_nobody_up(namespace: Kubectl) -> None:

@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from demo import manifests, model
-from demo.kubectl import Kubectl
+from dev.kit import archive_server, example_models, manifests, wait
+from dev.kit.archive_server import url
+from dev.kit.conditions import current
+from dev.kit.gates import GOLDEN_X, config_map, gated, half_plus, npz, verdicts
+from dev.kit.kubectl import Kubectl
+from dev.kit.model_deployments import deployment, pods
+from dev.kit.tiny_models import HALVES
 from e2e.conftest import models_folder
-from e2e.lib import archives, endpoints, traffic, wait
-from e2e.lib.archives import url
-from e2e.lib.gates import GOLDEN_X, config_map, gated, half_plus, npz, verdicts
-from e2e.lib.models import HALVES
-from e2e.lib.resources import current, deployment, pods
+from e2e.lib import endpoints, traffic
 
 TWO = half_plus(HALVES["half_plus_two"])
 LINES = "".join(
@@ -54,7 +55,7 @@ def started(shared_namespace: Kubectl) -> Kubectl:
         config_map("both", half__jsonl=LINES, other__npz=npz(TWO)),
         config_map("tuned", golden__npz=npz(TWO | {"tune:inputs/offset": np.full(4, 2, np.float32)})),
     )
-    model.prepare_volume(shared_namespace)
+    example_models.prepare_volume(shared_namespace)
     write(shared_namespace, "/models/golden/digits.npz", golden)
     shared_namespace.apply(
         *(deployment(name, url(f"{file}.tar.gz"), rollout=gate) for name, (file, gate) in GATES.items())
@@ -112,8 +113,8 @@ def sorted_labels(series: str) -> str:
 def scrape(kubectl: Kubectl, address: str) -> list[str]:
     """Return the lines of a pilot's metrics, asked for by another pod of the cluster, as Prometheus would."""
     read = f"import urllib.request; print(urllib.request.urlopen('http://{address}:8502/metrics', timeout=5).read().decode())"
-    system = kubectl.within(archives.NAMESPACE)
-    return system.run("exec", archives.NAME, "--", "python3", "-c", read).stdout.splitlines()
+    system = kubectl.within(archive_server.NAMESPACE)
+    return system.run("exec", archive_server.NAME, "--", "python3", "-c", read).stdout.splitlines()
 
 
 def test_a_golden_set_that_changes_disturbs_no_running_pod(started: Kubectl) -> None:

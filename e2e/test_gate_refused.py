@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from demo.kubectl import Kubectl, KubectlError, Manifest
-from e2e.lib import endpoints, load_watch, traffic, wait
-from e2e.lib.archives import url
-from e2e.lib.gates import GOLDEN_X, config_map, gated, half_plus, npz, verdicts
-from e2e.lib.models import HALVES
-from e2e.lib.resources import KIND, current, deployment
+from dev.kit import load_watch, wait
+from dev.kit.archive_server import url
+from dev.kit.conditions import current
+from dev.kit.gates import GOLDEN_X, config_map, gated, half_plus, npz, verdicts
+from dev.kit.kubectl import Kubectl, KubectlError, Manifest
+from dev.kit.model_deployments import KIND, deployment
+from dev.kit.tiny_models import HALVES
+from e2e.lib import endpoints, traffic
 
 HALF = url("half_plus_two.tar.gz")
 TWO = half_plus(HALVES["half_plus_two"])

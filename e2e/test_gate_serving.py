@@ -10,13 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from demo.client import connect
-from demo.kubectl import Kubectl, Manifest
-from e2e.lib import traffic, wait
-from e2e.lib.archives import url
-from e2e.lib.gates import config_map, gated, half_plus, npz, verdicts
-from e2e.lib.models import HALVES
-from e2e.lib.resources import current, deployment, pods
+from dev.kit import wait
+from dev.kit.archive_server import url
+from dev.kit.conditions import current
+from dev.kit.gates import config_map, gated, half_plus, npz, verdicts
+from dev.kit.kubectl import Kubectl, Manifest
+from dev.kit.model_deployments import deployment, pods
+from dev.kit.prediction import connect
+from dev.kit.tiny_models import HALVES
+from e2e.lib import traffic
 
 OFFSET = HALVES["half_plus_two"]
 AGAIN = gated({"configMap": "half"}, every="10s", timeout="1s")

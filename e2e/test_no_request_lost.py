@@ -4,7 +4,7 @@ Every scenario runs under an open-loop load until the last pod that had to go is
 The same with the drain taken away does lose calls. By default a few thousand calls go through each Service, all
 scenarios one after the other under one load; `SLIPWAY_LOAD_CALLS=100000` sends at least that many through each, a
 scenario at a time, and needs the machine for itself. A drained node needs a second one:
-`python -m cluster up --nodes 2`.
+`python -m dev.cluster up --nodes 2`.
 """
 
 import json
@@ -13,10 +13,13 @@ from functools import partial
 
 import pytest
 
-from demo.kubectl import Kubectl, KubectlError
-from demo.platform import OPERATOR_NAMESPACE, OPERATOR_SELECTOR
+from dev.kit import load_run, load_watch, wait
+from dev.kit.conditions import current
+from dev.kit.installation import OPERATOR_NAMESPACE, OPERATOR_SELECTOR
+from dev.kit.kubectl import Kubectl, KubectlError
+from dev.kit.model_deployments import KIND, pods, selector, uids
 from e2e.conftest import alone
-from e2e.lib import load_dns, load_plain, load_run, load_watch, wait
+from e2e.lib import load_dns, load_plain
 from e2e.lib.load_model import (
     ANSWERS,
     BAD,
@@ -32,7 +35,6 @@ from e2e.lib.load_model import (
     Model,
     ready_pods,
 )
-from e2e.lib.resources import KIND, current, pods, selector, uids
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -109,7 +111,7 @@ def second_node(kubectl: Kubectl) -> str:
     """Return the last node's name; skip the test when it is the only one."""
     names = sorted(item["metadata"]["name"] for item in kubectl.items("nodes"))
     if len(names) == 1:
-        pytest.skip("one node: pods have nowhere to go from it; `python -m cluster up --nodes 2` makes another")
+        pytest.skip("one node: pods have nowhere to go from it; `python -m dev.cluster up --nodes 2` makes another")
     return str(names[-1])
 
 

@@ -1,10 +1,12 @@
 """Pods that the API server does not let the Deployment make: no pod can tell why, and the old ones go on serving."""
 
-from demo.kubectl import Kubectl
-from e2e.lib import endpoints, traffic, wait
-from e2e.lib.archives import url
-from e2e.lib.models import HALVES
-from e2e.lib.resources import current, deployment, pods, uids
+from dev.kit import wait
+from dev.kit.archive_server import url
+from dev.kit.conditions import current
+from dev.kit.kubectl import Kubectl
+from dev.kit.model_deployments import deployment, pods, uids
+from dev.kit.tiny_models import HALVES
+from e2e.lib import endpoints, traffic
 
 TWO, THREE = (url(f"{name}.tar.gz") for name in ("half_plus_two", "half_plus_three"))
 NEW = traffic.answer_of(HALVES["half_plus_three"])

@@ -6,11 +6,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from demo.kubectl import Kubectl, Manifest
-from e2e.lib import archives, traffic, wait
-from e2e.lib.archives import url
-from e2e.lib.models import HALVES
-from e2e.lib.resources import KIND, current, deployment, pods, selector, uids
+from dev.kit import archive_server, wait
+from dev.kit.archive_server import url
+from dev.kit.conditions import current
+from dev.kit.kubectl import Kubectl, Manifest
+from dev.kit.model_deployments import KIND, deployment, pods, selector, uids
+from dev.kit.tiny_models import HALVES
+from e2e.lib import traffic
 
 TWO, THREE = (url(f"{name}.tar.gz") for name in ("half_plus_two", "half_plus_three"))
 OLD, NEW = (traffic.answer_of(HALVES[name]) for name in ("half_plus_two", "half_plus_three"))
@@ -60,12 +62,12 @@ def test_a_pinned_revision_serves_exactly_what_it_served(namespace: Kubectl) -> 
 
 def test_a_source_that_changed_underneath_is_refused_and_said(namespace: Kubectl, models: Path, tmp_path: Path) -> None:
     file = f"changing-{namespace.namespace}.tar.gz"
-    archives.put(namespace, packed(models / "half_plus_two", tmp_path / file))
+    archive_server.put(namespace, packed(models / "half_plus_two", tmp_path / file))
     namespace.apply(deployment("changing", url(file)))
     before = wait.ready(namespace, "changing")
     [first] = pods(namespace, "changing")
 
-    archives.put(namespace, packed(models / "half_plus_three", tmp_path / file))
+    archive_server.put(namespace, packed(models / "half_plus_three", tmp_path / file))
     namespace.run("scale", "mdep", "changing", "--replicas=2")
     state = wait.refused(namespace, "changing", "FetchFailed", "SourceChanged")
     assert before["status"]["digest"] in current(state, "Ready")["message"]
@@ -75,7 +77,7 @@ def test_a_source_that_changed_underneath_is_refused_and_said(namespace: Kubectl
     assert traffic.ask_once(namespace, "changing") == OLD
 
     # What was served before is there again: the pod that waited takes it.
-    archives.put(namespace, packed(models / "half_plus_two", tmp_path / file))
+    archive_server.put(namespace, packed(models / "half_plus_two", tmp_path / file))
     state = wait.until(namespace, KIND, "changing", lambda found: found["status"].get("readyReplicas") == 2)
     assert state["status"]["revision"] == 1
     assert {fetched_digest(pod) for pod in pods(namespace, "changing")} == {before["status"]["digest"]}

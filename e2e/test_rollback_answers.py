@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from demo.kubectl import Kubectl
+from dev.kit import wait
+from dev.kit.archive_server import url
+from dev.kit.gates import config_map, gated, half_plus, npz
+from dev.kit.kubectl import Kubectl
+from dev.kit.model_deployments import deployment
+from dev.kit.tiny_models import HALVES
 from e2e.conftest import models_folder
-from e2e.lib import wait
-from e2e.lib.archives import url
-from e2e.lib.gates import config_map, gated, half_plus, npz
-from e2e.lib.models import HALVES
-from e2e.lib.resources import deployment
 from e2e.lib.steady import Steady, steady
 
 DIGITS = gated({"configMap": "digits-golden"}, {"accuracy": ">=0.9"}, output="probabilities")

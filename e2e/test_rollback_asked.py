@@ -2,12 +2,14 @@
 
 from typing import Any
 
-from demo.kubectl import Kubectl
-from e2e.lib import endpoints, traffic, wait
-from e2e.lib.archives import url
-from e2e.lib.gates import condition_is, config_map, gated, half_plus, npz, rolled_back, verdicts
-from e2e.lib.models import HALVES
-from e2e.lib.resources import KIND, current, deployment, pods, uids
+from dev.kit import wait
+from dev.kit.archive_server import url
+from dev.kit.conditions import current
+from dev.kit.gates import condition_is, config_map, gated, half_plus, npz, rolled_back, verdicts
+from dev.kit.kubectl import Kubectl
+from dev.kit.model_deployments import KIND, deployment, pods, uids
+from dev.kit.tiny_models import HALVES
+from e2e.lib import endpoints, traffic
 
 TWO, THREE = (url(f"{name}.tar.gz") for name in ("half_plus_two", "half_plus_three"))
 NEW = traffic.answer_of(HALVES["half_plus_three"])

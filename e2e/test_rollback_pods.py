@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from demo.kubectl import Kubectl
+from dev.kit import wait
+from dev.kit.archive_server import url
+from dev.kit.kubectl import Kubectl
+from dev.kit.model_deployments import deployment, uids
+from dev.kit.model_deployments import pods as pods_of
+from dev.kit.tiny_models import HALVES
 from e2e.conftest import CLUSTER
-from e2e.lib import broken_image, traffic, wait
-from e2e.lib.archives import url
-from e2e.lib.models import HALVES
-from e2e.lib.resources import deployment, uids
-from e2e.lib.resources import pods as pods_of
+from e2e.lib import broken_image, traffic
 from e2e.lib.steady import Steady, steady
 
 NAME = "steady"

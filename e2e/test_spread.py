@@ -2,12 +2,12 @@
 
 import pytest
 
-from demo.kubectl import Kubectl
-from e2e.lib import load_run, load_watch
+from dev.kit import load_run, load_watch
+from dev.kit.kubectl import Kubectl
 from e2e.lib.load_model import CHANNELS, FULL, LATE_MILLIS, NAME, OLD, RATE, Model
-from slipway.render import drain
+from slipway.render import termination
 
-LIFE_SECONDS = 1.1 * drain.AGE_SECONDS + drain.PROPAGATION_SECONDS
+LIFE_SECONDS = 1.1 * termination.AGE_SECONDS + termination.PROPAGATION_SECONDS
 """After so long every connection that was there has been made anew."""
 EVEN = 0.10
 

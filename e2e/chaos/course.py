@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from cluster.api import ApiError
+from dev.cluster.api_client import ApiError
 from e2e.chaos import snapshot
 from e2e.chaos.ground import say
 from e2e.chaos.lane import NAME, WRITES, Lane

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 
-from cluster.api import ApiError
+from dev.cluster.api_client import ApiError
 from e2e.chaos import models, snapshot
 from e2e.chaos.course import Disturbance, Phase
 from e2e.chaos.lane import NAME, RESOURCES, Lane

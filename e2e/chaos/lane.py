@@ -11,13 +11,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from cluster.api import ApiError
+from dev.cluster.api_client import ApiError
+from dev.kit import load_run
+from dev.kit.eventually import eventually
+from dev.kit.load import Report
 from e2e.chaos import models, snapshot
 from e2e.chaos.ground import Ground, say
-from e2e.lib import load_run
-from e2e.lib.load import Report
 from tests.integration.faultproxy import FaultProxy
-from tests.integration.world import Namespace, Object, Operator, eventually
+from tests.integration.world import Namespace, Object, Operator
 
 NAME = "m"
 WRITES = {"patch", "create", "update", "delete"}

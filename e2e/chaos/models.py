@@ -1,6 +1,6 @@
 """The models of the chaos tests, good and bad: two that pass the golden set, one that answers wrongly, one torn apart.
 
-A program of its own, like `e2e.lib.models`, because TensorFlow takes long to import.
+A program of its own, like `dev.kit.tiny_models`, because TensorFlow takes long to import.
 """
 
 import json
@@ -12,10 +12,10 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
-from demo.shell import ROOT
-from e2e.lib.archives import url
-from e2e.lib.locks import locked
-from e2e.lib.models import save_half_plus
+from dev.kit.archive_server import url
+from dev.kit.locks import locked
+from dev.kit.tiny_models import save_half_plus
+from dev.repository import ROOT
 from e2e.lib.traffic import X, answer_of
 
 OFFSETS = {"good-a": 2.0, "good-b": 3.0, "wrong": 7.0}

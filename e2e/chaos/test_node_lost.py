@@ -2,12 +2,12 @@
 
 import pytest
 
+from dev.kit.eventually import eventually
 from e2e.chaos import snapshot
 from e2e.chaos.ground import NODES, run
 from e2e.chaos.lane import NAME, Lane
 from e2e.chaos.test_absent import endpoints, is_ready, names
 from e2e.lib import traffic
-from tests.integration.world import eventually
 
 IMPATIENT = [
     {"key": f"node.kubernetes.io/{trouble}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 5}

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cluster import binaries
-from cluster.ports import free_ports
-from demo.kubectl import Kubectl
-from slipway.render import drain
+from dev.cluster import binaries
+from dev.cluster.ports import free_ports
+from dev.kit.kubectl import Kubectl
+from slipway.render import termination
 
 _START_SECONDS = 60
 _A, _IN = 1, 1
@@ -29,7 +29,7 @@ def cluster_dns(kubectl: Kubectl) -> str:
 
 
 @contextmanager
-def cached(server: str, seconds: int = drain.DNS_SECONDS) -> Iterator[str]:
+def cached(server: str, seconds: int = termination.DNS_SECONDS) -> Iterator[str]:
     """Yield `HOST:PORT` of a DNS server that asks the one at `server` and keeps every answer for so many seconds."""
     [port] = free_ports(1)
     corefile = f""".:{port} {{

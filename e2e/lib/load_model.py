@@ -8,11 +8,12 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
-from demo.kubectl import Kubectl
-from e2e.lib import load_run, load_watch, traffic, wait
-from e2e.lib.archives import url
-from e2e.lib.models import HALVES
-from e2e.lib.resources import deployment, pods
+from dev.kit import load_run, load_watch, wait
+from dev.kit.archive_server import url
+from dev.kit.kubectl import Kubectl
+from dev.kit.model_deployments import deployment, pods
+from dev.kit.tiny_models import HALVES
+from e2e.lib import traffic
 
 CALLS = int(os.environ.get("SLIPWAY_LOAD_CALLS", "0"))
 FULL = CALLS > 0

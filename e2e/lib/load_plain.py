@@ -2,7 +2,7 @@
 
 import copy
 
-from demo.kubectl import Kubectl, Manifest
+from dev.kit.kubectl import Kubectl, Manifest
 
 # As in the image of the real server, where process 1 is a shell: it has no handler for SIGTERM, so the kernel drops it,
 # and the server behind it hears nothing until everything is killed.

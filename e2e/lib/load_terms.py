@@ -14,15 +14,15 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from cluster.local import Local
-from demo import manifests, platform
-from demo.client import http
-from demo.errors import DemoError
-from demo.kubectl import Kubectl
-from demo.reach import REST_PORT
-from demo.shell import ROOT
-from e2e.lib import archives, load_dns, load_run, load_watch, wait
-from e2e.lib.resources import RESOURCES, deployment, pods
+from dev.cluster.providers.local import Local
+from dev.errors import DevError
+from dev.kit import archive_server, installation, load_run, load_watch, manifests, wait
+from dev.kit.kubectl import Kubectl
+from dev.kit.model_deployments import RESOURCES, deployment, pods
+from dev.kit.prediction import http
+from dev.kit.reach import REST_PORT
+from dev.repository import ROOT
+from e2e.lib import load_dns
 
 NAMESPACE = "slipway-terms"
 MODELS = {"ClusterIP": "by-address", "headless": "by-name"}
@@ -48,7 +48,7 @@ def last_call(address: str, started: float) -> float:
     while time.monotonic() - started < GONE_SECONDS:
         try:
             page = http(f"http://{address}:{REST_PORT}/monitoring/prometheus/metrics", seconds=2)
-        except DemoError:
+        except DevError:
             if time.monotonic() - heard > SILENT_SECONDS:
                 break
             continue
@@ -111,12 +111,12 @@ class Terms:
 
 def serving(cluster: str, models: Path) -> Kubectl:
     """Start both models; return the namespace that they serve in."""
-    client = platform.kubectl(cluster)
-    archives.start(client, models)
+    client = installation.kubectl(cluster)
+    archive_server.start(client, models)
     client.apply(manifests.namespace(NAMESPACE))
     kubectl = client.within(NAMESPACE)
     for model in MODELS.values():
-        kubectl.apply(deployment(model, archives.url("half_plus_two.tar.gz"), replicas=3, resources=RESOURCES))
+        kubectl.apply(deployment(model, archive_server.url("half_plus_two.tar.gz"), replicas=3, resources=RESOURCES))
     for model in MODELS.values():
         wait.ready(kubectl, model, 240)
     return kubectl

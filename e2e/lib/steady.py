@@ -5,11 +5,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from demo.client import Predictor
-from demo.kubectl import Kubectl, Manifest
-from e2e.lib import endpoints, gates, traffic, wait
+from dev.kit import gates, wait
+from dev.kit.conditions import current
+from dev.kit.kubectl import Kubectl, Manifest
+from dev.kit.model_deployments import KIND, pods, uids
+from dev.kit.prediction import Predictor
+from e2e.lib import endpoints, traffic
 from e2e.lib.endpoints import Endpoints
-from e2e.lib.resources import KIND, current, pods, uids
 
 
 @dataclass

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 import grpc
 import numpy as np
 
-from demo.client import Predictor, connect
-from demo.kubectl import Kubectl
-from demo.reach import service
+from dev.kit.kubectl import Kubectl
+from dev.kit.prediction import Predictor, connect
+from dev.kit.reach import service
 
 X = 4.0
 """What is asked; y = X / 2 + b tells the model that answered."""

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from cluster.api import Api
-from cluster.controlplane import ControlPlane
+from dev.cluster.api_client import Api
+from dev.cluster.controlplane import ControlPlane
+from dev.kit.eventually import eventually
 from tests.chart.conftest import NAMESPACE, ROOT, Manifest, Render, Run, as_list
 from tests.chart.test_rights import GRANTED, LEASE
-from tests.integration.world import eventually
 
 ACCOUNT = f"system:serviceaccount:{NAMESPACE}:slipway"
 MODEL = {

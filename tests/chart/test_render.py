@@ -190,10 +190,10 @@ def test_numbers_stay_numbers(render: Render) -> None:
 @pytest.mark.parametrize("values", VALUES)
 def test_the_operator_understands_its_arguments(render: Render, values: str) -> None:
     chosen = settings.parse(render(values).operator()["args"], {})
-    assert chosen.lease_namespace in (NAMESPACE, "elsewhere")
+    assert chosen.leader_election_namespace in (NAMESPACE, "elsewhere")
     assert chosen.leader_elect == (values != "bare")
     assert chosen.namespaces == (("team-a", "team-b") if values == "namespaced" else ())
-    assert (chosen.metrics_address.port, chosen.health_address.port) == (8080, 8081)
+    assert (chosen.metrics_bind_address.port, chosen.health_probe_bind_address.port) == (8080, 8081)
 
 
 def test_defaults_are_the_operators_own(render: Render) -> None:

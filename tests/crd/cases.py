@@ -4,8 +4,15 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
+from slipway.api import ModelDeploymentSpec, parse_spec
+
 Body = dict[str, Any]
 _REMOVE = object()
+
+
+def parse(body: Body) -> ModelDeploymentSpec:
+    """The typed spec of a body, as the operator reads it."""
+    return parse_spec(body.get("metadata", {}).get("name", "unnamed"), body.get("spec"))
 
 
 @dataclass(frozen=True)

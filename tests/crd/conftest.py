@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from cluster import binaries
-from cluster.controlplane import ControlPlane
-from tests.integration.world import eventually
+from dev.cluster import binaries
+from dev.cluster.controlplane import ControlPlane
+from dev.kit.eventually import eventually
 
 ROOT = Path(__file__).parents[2]
 CRD = ROOT / "crds" / "serving.slipway.dev_modeldeployments.yaml"

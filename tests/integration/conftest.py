@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cluster.api import ApiError
-from cluster.controlplane import ControlPlane, Options
+from dev.cluster.api_client import ApiError
+from dev.cluster.controlplane import ControlPlane, Options
 from tests.integration.world import CRD, CRDS, GROUP, Operator, World, eventually
 
 _number = count(1)

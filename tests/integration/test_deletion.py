@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.controlplane import ControlPlane, Options
+from dev.cluster.controlplane import ControlPlane, Options
 from tests.integration.conftest import install_crd
 from tests.integration.world import CHILDREN, Operator, World, eventually, now, writes
 

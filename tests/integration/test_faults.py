@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.api import ApiError
+from dev.cluster.api_client import ApiError
 from tests.integration.conftest import StartOperator
 from tests.integration.faultproxy import Fault, FaultProxy, Kind
 from tests.integration.world import Operator, World, eventually

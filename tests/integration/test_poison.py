@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cluster.controlplane import ControlPlane
+from dev.cluster.controlplane import ControlPlane
 from tests.integration.conftest import served
 from tests.integration.world import CRD, CRDS, Operator, World, eventually
 

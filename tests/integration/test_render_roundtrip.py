@@ -11,18 +11,15 @@ from typing import Any
 
 import pytest
 import yaml
-
-from cluster.api import Api, ApiError
-from cluster.controlplane import ControlPlane
-from slipway.domain import revisions
-from slipway.decide import diff
-from slipway import render
-from slipway.decide import State, make_plan
-from slipway.kube import cache
-from slipway.api import ModelDeploymentSpec
 from slipway.cluster.kinds import CREATED_KINDS
-from slipway.domain.objects import Apply, Delete, Observed, Pod, Ref
+
+from dev.cluster.api_client import Api, ApiError
+from dev.cluster.controlplane import ControlPlane
+from slipway import render
+from slipway.api import ModelDeploymentSpec
 from slipway.decide import Plan
+from slipway.domain import revisions
+from slipway.domain.objects import Apply, Delete, Observed, Pod, Ref
 from slipway.render import Owner, Pin, Wanted
 from tests.kit.builders import DEFAULTS, NOW, World, actions
 

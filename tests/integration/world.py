@@ -16,8 +16,8 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from cluster.api import Api, ApiError
-from cluster.controlplane import ControlPlane
+from dev.cluster.api_client import Api, ApiError
+from dev.cluster.controlplane import ControlPlane
 from tests.ports import free_ports
 
 ROOT = Path(__file__).parents[2]

@@ -12,9 +12,9 @@ from typing import Any
 import grpc
 import pytest
 
-from demo.shell import ROOT
-from e2e.lib import load, load_run, load_watch
-from e2e.lib.load import Load, Plan, Report
+from dev.kit import load, load_run, load_watch
+from dev.kit.load import Load, Plan, Report
+from dev.repository import ROOT
 
 Handler = Callable[[bytes, Any], Awaitable[bytes]]
 
@@ -135,7 +135,7 @@ async def test_as_a_process_it_ends_with_its_standard_input() -> None:
         return request
 
     async with serving(echo) as target:
-        words = [sys.executable, "-m", "e2e.lib.load", json.dumps(asdict(plan(target, rate=100)))]
+        words = [sys.executable, "-m", "dev.kit.load", json.dumps(asdict(plan(target, rate=100)))]
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(*words, cwd=ROOT, stdin=pipe, stdout=pipe)
         assert process.stdout is not None
