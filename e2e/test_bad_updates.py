@@ -73,7 +73,7 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {
     "variables cut short": (fetched("corrupt.tar.gz"), "LoadFailed", "Read less bytes than requested"),
     "too little memory": (
         {"resources": {"requests": {"memory": "40Mi"}, "limits": {"memory": "40Mi"}}},  # enough to fetch, not to load
-        "OutOfMemory",
+        "OOMKilled",
         "memory",
     ),
     "GPU that no node has": (

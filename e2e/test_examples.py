@@ -137,14 +137,14 @@ def served_before(kubectl: Kubectl, name: str) -> None:
     del earlier["spec"]["pinnedRevision"]
     earlier["spec"]["model"]["version"] = 1
     kubectl.apply(earlier)
-    assert wait.ready(kubectl, name)["status"]["revision"] == 1
+    assert wait.ready(kubectl, name)["status"]["updateRevision"] == 1
 
 
 def as_pinned(kubectl: Kubectl, name: str) -> None:
     """See that the revision is the old one although the spec asks for another version."""
     state = wait.ready(kubectl, name)
     assert (state["spec"]["model"]["version"], state["status"]["modelVersion"]) == (2, 1)
-    assert state["status"]["servedRevision"] == 1
+    assert state["status"]["targetRevision"] == 1
 
 
 BEFORE: dict[str, Callable[[Kubectl, str], None]] = {"pinned.yaml": served_before}

@@ -1,4 +1,4 @@
-"""Gates that a model passes, from every place where a golden set can lie; and what a pilot says about it in numbers.
+"""Gates that a model passes, from every place where a golden set can lie; and what a prober says about it in numbers.
 
 All models of this module start at the same time, and each test looks at one of them.
 """
@@ -80,7 +80,7 @@ def test_it_passes_and_serves(started: Kubectl, name: str) -> None:
     assert verdicts(state) == {1: ("Ready", "")}
     assert current(state, "RolledBack")["status"] == "False"
     [pod] = pods(started, name)
-    assert [container["name"] for container in pod["spec"]["initContainers"]] == ["fetch", "pilot"]
+    assert [container["name"] for container in pod["spec"]["initContainers"]] == ["fetch", "prober"]
     assert pod["spec"]["initContainers"][1]["restartPolicy"] == "Always"
     if GATES[name][0] == "half_plus_two":
         assert traffic.ask_once(started, name) == traffic.answer_of(HALVES["half_plus_two"])
@@ -111,7 +111,7 @@ def sorted_labels(series: str) -> str:
 
 
 def scrape(kubectl: Kubectl, address: str) -> list[str]:
-    """Return the lines of a pilot's metrics, asked for by another pod of the cluster, as Prometheus would."""
+    """Return the lines of a prober's metrics, asked for by another pod of the cluster, as Prometheus would."""
     read = f"import urllib.request; print(urllib.request.urlopen('http://{address}:8502/metrics', timeout=5).read().decode())"
     system = kubectl.within(archive_server.NAMESPACE)
     return system.run("exec", archive_server.NAME, "--", "python3", "-c", read).stdout.splitlines()

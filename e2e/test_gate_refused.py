@@ -35,7 +35,7 @@ FETCHED: dict[str, tuple[dict[str, Any], str, str]] = {
     "uri-other-digest": ({"uri": url("digits-golden.npz"), "digest": NO_DIGEST}, "GateInvalid", NO_DIGEST),
     "path-missing": ({"path": "assets.extra/none.npz"}, "GateInvalid", "assets.extra/none.npz"),
 }
-# What is refused by the pilot, beside its server: arrays, gate, words.
+# What is refused by the prober, beside its server: arrays, gate, words.
 ASKED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "empty": ({"inputs/x": GOLDEN_X[:0], "outputs/y": GOLDEN_X[:0]}, {}, "example"),
     "wrong-shape": (TWO | {"outputs/y": np.zeros((4, 3), np.float32)}, {}, "shape"),
@@ -100,12 +100,12 @@ def test_a_golden_set_that_does_not_fit(started: Kubectl, name: str) -> None:
 def test_a_first_model_that_answers_wrongly_is_said_to_have_nothing_before_it(started: Kubectl) -> None:
     state = refused(started, "answers", "GateFailed", "matches")
     state = wait.until(started, KIND, "answers", lambda found: verdicts(found) == {1: ("Failed", "GateFailed")})
-    assert state["status"].get("stableRevision") is None
+    assert state["status"].get("currentRevision") is None
     assert "no earlier revision" in current(state, "Ready")["message"].lower()
     # The golden set was the mistake: a corrected one, named anew, is another revision.
     started.apply(deployment("answers", HALF, rollout=gated({"configMap": "good"})))
     state = wait.ready(started, "answers")
-    assert state["status"]["stableRevision"] == 2
+    assert state["status"]["currentRevision"] == 2
     assert traffic.ask_once(started, "answers") == traffic.answer_of(HALVES["half_plus_two"])
 
 

@@ -21,7 +21,7 @@ from dev.kit.tiny_models import HALVES
 from e2e.lib import traffic
 
 OFFSET = HALVES["half_plus_two"]
-AGAIN = gated({"configMap": "half"}, every="10s", timeout="1s")
+AGAIN = gated({"configMap": "half"}, interval="10s", timeout="1s")
 Holds = Callable[[Manifest], bool]
 
 

@@ -43,7 +43,7 @@ def test_helm_test(kubectl: Kubectl) -> None:
 
 def test_it_runs_restricted_and_says_how_it_is(kubectl: Kubectl) -> None:
     page = operator_metrics(kubectl)
-    for family in ("slipway_reconcile", "slipway_queue", "slipway_leader"):
+    for family in ("slipway_reconcile", "slipway_workqueue", "slipway_leader"):
         assert family in page, page
 
 

@@ -24,9 +24,9 @@ def test_a_quota_without_room_for_the_new_pod_is_told_and_waited_for(namespace: 
         state = wait.refused(namespace, "crowded", "QuotaExceeded", "exceeded quota: small")
         assert "raise the quota" in current(state, "Ready")["message"]
         assert current(state, "Available")["status"] == "True"
-        assert state["status"]["stableRevision"] == 1
+        assert state["status"]["currentRevision"] == 1
         assert seen.served == first
     namespace.run("delete", "resourcequota", "small")
     state = wait.ready(namespace, "crowded")
-    assert state["status"]["stableRevision"] == 2
+    assert state["status"]["currentRevision"] == 2
     traffic.settled(namespace, "crowded", NEW)

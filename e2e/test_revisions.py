@@ -35,13 +35,13 @@ def test_a_pinned_revision_serves_exactly_what_it_served(namespace: Kubectl) -> 
     first = wait.ready(namespace, "pinned")
     namespace.apply(deployment("pinned", THREE))
     second = wait.ready(namespace, "pinned")
-    assert (first["status"]["revision"], second["status"]["revision"]) == (1, 2)
+    assert (first["status"]["updateRevision"], second["status"]["updateRevision"]) == (1, 2)
     assert first["status"]["digest"] != second["status"]["digest"]
 
     namespace.patch(KIND, "pinned", {"spec": {"pinnedRevision": 1}})
     state = wait.ready(namespace, "pinned")
     assert state["spec"]["model"]["uri"] == THREE
-    assert state["status"]["servedRevision"] == 1
+    assert state["status"]["targetRevision"] == 1
     assert state["status"]["digest"] == first["status"]["digest"]
     [pod] = pods(namespace, "pinned")
     assert fetched_digest(pod) == first["status"]["digest"]
@@ -79,7 +79,7 @@ def test_a_source_that_changed_underneath_is_refused_and_said(namespace: Kubectl
     # What was served before is there again: the pod that waited takes it.
     archive_server.put(namespace, packed(models / "half_plus_two", tmp_path / file))
     state = wait.until(namespace, KIND, "changing", lambda found: found["status"].get("readyReplicas") == 2)
-    assert state["status"]["revision"] == 1
+    assert state["status"]["updateRevision"] == 1
     assert {fetched_digest(pod) for pod in pods(namespace, "changing")} == {before["status"]["digest"]}
 
 
@@ -99,7 +99,7 @@ def asks_for(revision: int, state: Manifest) -> bool:
 
 def test_old_records_go_but_never_those_in_use(namespace: Kubectl) -> None:
     """Revisions that no node can take come and go; the stable one and the one asked for outlive a limit of two."""
-    few = {"historyLimit": 2}
+    few = {"revisionHistoryLimit": 2}
 
     def too_large(gigabytes: int) -> dict[str, Any]:
         return {"resources": {"requests": {"memory": f"{gigabytes}Gi"}}, "rollout": few}
@@ -113,8 +113,8 @@ def test_old_records_go_but_never_those_in_use(namespace: Kubectl) -> None:
     kept = records(namespace, "pruned")
     assert {1, 6} <= kept
     assert len(kept) <= 4, kept
-    assert state["status"]["stableRevision"] == 1
+    assert state["status"]["currentRevision"] == 1
     namespace.apply(deployment("pruned", TWO, rollout=few))
     state = wait.ready(namespace, "pruned")
-    assert state["status"]["revision"] == 1
+    assert state["status"]["updateRevision"] == 1
     assert 1 in records(namespace, "pruned")

@@ -72,5 +72,5 @@ def test_going_back_by_hand_restarts_nothing(serving: Steady) -> None:
     """The spec of the stable revision is that revision: it is taken up again, and no pod notices."""
     serving.kubectl.apply(serving.good)
     state = wait.ready(serving.kubectl, "digits")
-    assert state["status"]["revision"] == serving.stable
+    assert state["status"]["updateRevision"] == serving.stable
     serving.untouched()

@@ -15,7 +15,7 @@ TWO, THREE = (url(f"{name}.tar.gz") for name in ("half_plus_two", "half_plus_thr
 NEW = traffic.answer_of(HALVES["half_plus_three"])
 RETRY = "serving.slipway.dev/retry"
 NEVER_FITS: dict[str, Any] = {"resources": {"requests": {"memory": "900Gi"}}}
-"""A revision that neither fails nor gets anywhere before its deadline of ten minutes: the middle of a roll-out."""
+"""A revision that neither fails nor gets anywhere before its deadline of ten minutes: the middle of a rollout."""
 
 
 def test_asked_again_after_the_cause_is_cured(namespace: Kubectl) -> None:
@@ -27,12 +27,12 @@ def test_asked_again_after_the_cause_is_cured(namespace: Kubectl) -> None:
     namespace.run("annotate", "mdep", "again", f"{RETRY}=nothing-failed")
     namespace.apply(deployment("again", THREE, rollout=gated(gate)))
     state = rolled_back(namespace, "again", "GateFailed", "matches")
-    assert state["status"]["revision"] == 2
+    assert state["status"]["updateRevision"] == 2
 
     namespace.apply(config_map("golden", golden__npz=npz(half_plus(HALVES["half_plus_three"]))))
     namespace.run("annotate", "mdep", "again", f"{RETRY}=golden-set-corrected", "--overwrite")
     state = wait.ready(namespace, "again")
-    assert state["status"]["revision"] == state["status"]["stableRevision"] == 3
+    assert state["status"]["updateRevision"] == state["status"]["currentRevision"] == 3
     assert verdicts(state)[2] == ("Failed", "GateFailed")
     assert current(state, "RolledBack")["status"] == "False"
     assert not uids(pods(namespace, "again")) & first
@@ -41,7 +41,7 @@ def test_asked_again_after_the_cause_is_cured(namespace: Kubectl) -> None:
     namespace.run("annotate", "mdep", "again", f"{RETRY}=once-more", "--overwrite")
     namespace.run("scale", "mdep", "again", "--replicas=2")  # the operator has seen the annotation when this is done
     state = wait.until(namespace, KIND, "again", lambda found: found["status"].get("readyReplicas") == 2)
-    assert state["status"]["revision"] == 3
+    assert state["status"]["updateRevision"] == 3
     assert last < uids(pods(namespace, "again"))
 
 
@@ -76,7 +76,7 @@ def test_a_newer_spec_ends_a_roll_out_that_is_under_way(namespace: Kubectl) -> N
         namespace.apply(deployment("newer", THREE))
         state = wait.ready(namespace, "newer")
     assert verdicts(state)[2][0] == "Superseded"
-    assert state["status"]["stableRevision"] == 3
+    assert state["status"]["currentRevision"] == 3
     assert seen.of(2)
     assert set(seen.by_revision) == {1, 3}
     traffic.settled(namespace, "newer", NEW)
@@ -91,7 +91,7 @@ def test_taking_a_change_back_in_the_middle_restarts_nothing(namespace: Kubectl)
         wait.refused(namespace, "back", "Unschedulable", "memory")
         namespace.apply(deployment("back", TWO))
         state = wait.ready(namespace, "back")
-        assert (state["status"]["revision"], state["status"]["stableRevision"]) == (1, 1)
+        assert (state["status"]["updateRevision"], state["status"]["currentRevision"]) == (1, 1)
         wait.until(namespace, "deployment", "back", lambda _: uids(pods(namespace, "back")) == first)
     assert seen.served == first
 

@@ -21,7 +21,7 @@ CASES: dict[str, tuple[str, str, bool]] = {
     # A new pod beside the old one finds no GPU and waits; the old one is never touched.
     "Surge": ("10s", "GpuUnavailable", True),
     # The old pod goes first, so that the new one shows what is wrong with it.
-    "DrainFirst": ("2m", "FetchFailed", False),
+    "TerminateFirst": ("2m", "FetchFailed", False),
     "Auto": ("2m", "FetchFailed", False),
 }
 
@@ -44,7 +44,7 @@ def test_the_gpu_goes_back_to_what_served(one_gpu: str, namespace: Kubectl, stra
             namespace.run("delete", "pods", old, "--grace-period=0", "--force")
         state = rolled_back(namespace, "scarce", reason)
         wait.until(namespace, "deployment", "scarce", lambda found: found["status"].get("readyReplicas") == 1)
-    assert state["status"]["stableRevision"] == 1
+    assert state["status"]["currentRevision"] == 1
     assert seen.of(2)
     assert set(seen.by_revision) == {1}
     assert (uids(pods(namespace, "scarce")) == first) is survives

@@ -41,7 +41,7 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {
     "other content than the digest": (fetched("half_plus_three.tar.gz", digest=NO_DIGEST), "FetchFailed", NO_DIGEST),
     "too little memory": (
         {"resources": {"requests": {"memory": "40Mi"}, "limits": {"memory": "40Mi"}}},
-        "OutOfMemory",
+        "OOMKilled",
         "memory",
     ),
     "image that does not exist": (
@@ -52,7 +52,7 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {
     "name that is none": ({"runtime": {"image": "slipway/Server:1"}}, "ImagePullFailed", "slipway/Server:1"),
     "server that ends again and again": (
         {"runtime": {"image": broken_image.REFERENCE}},
-        "CrashLoop",
+        "CrashLoopBackOff",
         broken_image.LAST_WORDS,
     ),
     "no node with so much memory, until the deadline": (
@@ -76,6 +76,6 @@ def test_taken_back(serving: Steady, case: str) -> None:
 def test_a_good_update_ends_all_that(serving: Steady) -> None:
     serving.kubectl.apply(serving.changed(fetched("half_plus_three.zip")))
     state = wait.ready(serving.kubectl, NAME)
-    assert state["status"]["stableRevision"] == state["status"]["revision"]
+    assert state["status"]["currentRevision"] == state["status"]["updateRevision"]
     traffic.settled(serving.kubectl, NAME, traffic.answer_of(HALVES["half_plus_three"]))
     assert not uids(pods_of(serving.kubectl, NAME)) & serving.first

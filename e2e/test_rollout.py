@@ -53,5 +53,5 @@ def test_status_follows_through_an_update(namespace: Kubectl) -> None:
     assert current(rolling, "Ready")["status"] == "False"
     assert current(rolling, "Available")["status"] == "True"
     last = wait.ready(namespace, "told")
-    assert last["status"]["revision"] == first["status"]["revision"] + 1
+    assert last["status"]["updateRevision"] == first["status"]["updateRevision"] + 1
     assert last["status"]["digest"] != first["status"]["digest"]

@@ -41,7 +41,7 @@ def test_by_hand_up_down_to_zero_and_back(namespace: Kubectl) -> None:
     serving(namespace, "scaled", 2)
     assert first < uids(pods(namespace, "scaled"))
     assert "PodDisruptionBudget/scaled" in children(namespace, "scaled")
-    assert (namespace.get(KIND, "scaled") or {})["status"]["revision"] == 1
+    assert (namespace.get(KIND, "scaled") or {})["status"]["updateRevision"] == 1
 
     namespace.run("scale", "mdep", "scaled", "--replicas=0")
     state = wait.until(namespace, KIND, "scaled", lambda state: current(state, "Ready")["reason"] == "ScaledToZero")

@@ -60,9 +60,9 @@ class Invocation:
             sys.executable,
             *launcher,
             f"--kubeconfig={self.kubeconfig}",
-            f"--lease-namespace={self.namespace}",
-            f"--metrics-address=127.0.0.1:{metrics}",
-            f"--health-address=127.0.0.1:{health}",
+            f"--leader-election-namespace={self.namespace}",
+            f"--metrics-bind-address=127.0.0.1:{metrics}",
+            f"--health-probe-bind-address=127.0.0.1:{health}",
             *self.flags,
         ]
 

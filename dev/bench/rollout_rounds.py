@@ -1,4 +1,4 @@
-"""What `dev.bench.rollouts` measures: starts without and with a gate, bad updates of each kind, the pilot's own cost."""
+"""What `dev.bench.rollouts` measures: starts without and with a gate, bad updates of each kind, the prober's own cost."""
 
 import sys
 import time
@@ -35,7 +35,7 @@ class Rounds:
         seconds: what was measured, by what it is.
         sent: requests that came to an end meanwhile.
         failed: the words of those that failed.
-        pilot: what the pilot of a pod cost, in a line.
+        prober: what the prober of a pod cost, in a line.
     """
 
     def __init__(self, kubectl: Kubectl, models: Path) -> None:
@@ -43,7 +43,7 @@ class Rounds:
         self.seconds = defaultdict[str, list[float]](list)
         self.sent = 0
         self.failed = list[str]()
-        self.pilot = ""
+        self.prober = ""
         self._test = tour.Test.load(models / "digits" / "test.npz")
         kubectl.apply(manifests.golden_set("golden", (models / "digits" / "golden.npz").read_bytes()))
 
@@ -79,7 +79,7 @@ class Rounds:
                     self.kubectl.apply(self._digits(GATE))
                     progress.wait(self.kubectl, NAME, SECONDS, _quiet)
         self.sent, self.failed = meanwhile.sent, meanwhile.failed
-        self.pilot = self._look_at_pilot()
+        self.prober = self._look_at_prober()
 
     def _digits(self, rollout: dict[str, Any], uri: str = url("digits.tar.gz")) -> Manifest:
         return deployment(NAME, uri, rollout=rollout)
@@ -90,17 +90,17 @@ class Rounds:
         progress.wait(self.kubectl, NAME, SECONDS, _quiet, holds)
         self.seconds[what].append(time.monotonic() - started)
 
-    def _look_at_pilot(self) -> str:
-        """Ask a pilot that has passed for the memory that it holds and the CPU time that it took."""
+    def _look_at_prober(self) -> str:
+        """Ask a prober that has passed for the memory that it holds and the CPU time that it took."""
         [pod] = pods(self.kubectl, NAME)
-        exec_ = ("exec", pod["metadata"]["name"], "-c", "pilot", "--", "python3", "-c", _STATUS)
+        exec_ = ("exec", pod["metadata"]["name"], "-c", "prober", "--", "python3", "-c", _STATUS)
         status, stat, uptime = self.kubectl.run(*exec_).stdout.split("\0")
         memory = {line.split(":")[0]: line.split()[1] for line in status.splitlines() if line.startswith("Vm")}
         fields = stat.rpartition(")")[2].split()
         used = (int(fields[11]) + int(fields[12])) / _TICKS
         age = float(uptime.split()[0]) - int(fields[19]) / _TICKS
         held, most = (int(memory[name]) / 1024 for name in ("VmRSS", "VmHWM"))
-        return f"pilot: {held:.0f} MiB (at most {most:.0f}), {used:.2f} s of CPU in {age:.0f} s"
+        return f"prober: {held:.0f} MiB (at most {most:.0f}), {used:.2f} s of CPU in {age:.0f} s"
 
 
 def _quiet(_: str) -> None:

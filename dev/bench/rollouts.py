@@ -1,9 +1,9 @@
-"""Roll-outs on real pods in numbers: `python -m dev.bench.rollouts [--name CLUSTER] [--rounds N]`.
+"""Rollouts on real pods in numbers: `python -m dev.bench.rollouts [--name CLUSTER] [--rounds N]`.
 
     to Ready                 from `kubectl apply` until the model is served, without and with a gate of 200 examples
     from bad spec to rollback   from `kubectl apply` until the status says that it is rolled back, by kind of failure
     requests meanwhile       sent by four clients all the time, and how many failed
-    the pilot                its memory and CPU time
+    the prober                its memory and CPU time
 
 It brings up what is missing (cluster, images, chart, models), works in a namespace of its own and removes it. Nothing else
 should run meanwhile: the start of the model server is most of every number, and it is bound by the CPU.
@@ -39,7 +39,7 @@ def main() -> int:
         kubectl.run("delete", "namespace", kubectl.namespace, "--wait=false")
         kubectl.run("delete", "pods", "--all", "--grace-period=1", "--wait=false")
     print(grid(("", "median s", "least s", "most s", "times"), rounds.rows()))
-    print(f"\n{rounds.requests}\n{rounds.pilot}")
+    print(f"\n{rounds.requests}\n{rounds.prober}")
     return 1 if rounds.failed else 0
 
 

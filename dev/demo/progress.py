@@ -36,7 +36,7 @@ def facts(resource: Manifest) -> Facts:
         found["ready"] = f"{state['status']}, {state['reason']}: {state['message']}"
     back = condition(resource, "RolledBack")
     if back["status"] == "True":
-        found["rolled back"] = f"to revision {resource['status'].get('servedRevision')}, {back['reason']}"
+        found["rolled back"] = f"to revision {resource['status'].get('targetRevision')}, {back['reason']}"
     return found
 
 

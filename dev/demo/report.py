@@ -13,7 +13,7 @@ OPERATOR_METRICS = (
     "slipway_leader",
     "slipway_modeldeployment_",
     "slipway_reconcile_total",
-    "slipway_api_requests_total",
+    "slipway_rest_client_requests_total",
 )
 
 

@@ -135,7 +135,7 @@ def second_writer() -> Disturbance:
 
 
 def upgrade(*flags: str) -> Disturbance:
-    """End the operator as a roll-out of its own Deployment does, and start one with other defaults."""
+    """End the operator as a rollout of its own Deployment does, and start one with other defaults."""
 
     @contextmanager
     def around(lane: Lane, phase: Phase) -> Iterator[None]:

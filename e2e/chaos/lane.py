@@ -66,7 +66,7 @@ class Lane:
     def create(self, **spec: Any) -> None:
         """Create the ModelDeployment with the first good model and wait until it serves."""
         self.world.api.create(self.world.path("ConfigMap"), models.golden_set())
-        rollout = {"gate": models.gate(), "historyLimit": 3}
+        rollout = {"gate": models.gate(), "revisionHistoryLimit": 3}
         template = {"annotations": {"round": "round-0"}}
         wanted = {"model": models.model(self.good), "resources": RESOURCES, "replicas": 2, "rollout": rollout}
         wanted["podTemplate"] = template
@@ -133,7 +133,7 @@ class Lane:
         if not current or told.get("status") != "True":
             return False
         living = {pod["metadata"]["labels"][REVISION_LABEL] for pod in snapshot.living(self.world, NAME)}
-        return living == {str(body["status"]["stableRevision"])} == {str(self.running())}
+        return living == {str(body["status"]["currentRevision"])} == {str(self.running())}
 
     def until(self, holds: Callable[[], bool], what: str) -> None:
         """Wait for a state of this lane; the API server may be away meanwhile."""

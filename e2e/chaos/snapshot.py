@@ -25,7 +25,7 @@ _DROPPED = frozenset(
         "uid",
     }
 )
-_NUMBERS = frozenset({"revision", "stableRevision", "servedRevision"})
+_NUMBERS = frozenset({"revision", "currentRevision", "targetRevision"})
 REVISION_LABEL = "serving.slipway.dev/revision"
 
 

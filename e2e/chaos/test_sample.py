@@ -52,7 +52,7 @@ def deleted_or_killed(kubectl: Kubectl) -> None:
 def end(state: Manifest) -> tuple[object, ...]:
     """Return what the end of a phase is about."""
     status = state["status"]
-    numbers = status["revision"], status["stableRevision"], status["servedRevision"], status["readyReplicas"]
+    numbers = status["updateRevision"], status["currentRevision"], status["targetRevision"], status["readyReplicas"]
     conditions = {kind: current(state, kind)["status"] for kind in ("Ready", "Available", "Progressing", "RolledBack")}
     return numbers, conditions, [(entry["revision"], entry["verdict"]) for entry in status["history"]]
 

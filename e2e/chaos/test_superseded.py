@@ -50,7 +50,7 @@ def test_three_specs_in_ten_seconds_and_back_to_the_first(lane: Lane) -> None:
         assert least() >= 2
         kept = before & serving(lane)
         say(f"{len(kept)} of {len(before)} pods are the first ones")
-    assert lane.world.status(NAME)["stableRevision"] == 1
+    assert lane.world.status(NAME)["currentRevision"] == 1
 
 
 @pytest.mark.slow

@@ -26,7 +26,7 @@ def wrote(proxy: FaultProxy) -> int:
 @pytest.mark.timeout(600, func_only=True)
 @pytest.mark.parametrize("killed", ["promote", "rollback"])
 def test_they_act_as_one(lane: Lane, killed: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    flags = (f"--lease-namespace={lane.world.namespace}",)
+    flags = (f"--leader-election-namespace={lane.world.namespace}",)
     config = lane.ground.kubeconfig(f"second-{lane.world.namespace}", ["system:masters"])
     first = lane.another(*flags).start()
     eventually(lambda: leads(first), "the first leads")

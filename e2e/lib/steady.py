@@ -52,11 +52,11 @@ class Steady:
         self.kubectl.apply(self.changed(spec))
         asked = (self.kubectl.get(KIND, self.name) or {})["spec"]
         state = gates.rolled_back(self.kubectl, self.name, reason, words, seconds)
-        number = state["status"]["revision"]
+        number = state["status"]["updateRevision"]
         assert number > self.stable
         assert state["spec"] == asked  # the user's wish stays as it was written
         assert current(state, "Available")["status"] == "True"
-        assert state["status"]["stableRevision"] == state["status"]["servedRevision"] == self.stable
+        assert state["status"]["currentRevision"] == state["status"]["targetRevision"] == self.stable
         assert gates.verdicts(state)[number] == ("Failed", reason)
         wait.until(self.kubectl, "deployment", self.name, lambda _: uids(pods(self.kubectl, self.name)) == self.first)
         self.untouched()
@@ -65,7 +65,7 @@ class Steady:
 
     def told(self, state: Manifest, reason: str, words: str) -> None:
         """Fail unless `kubectl get` and `kubectl describe` alone say what is served, what failed, why, and what to do."""
-        number = state["status"]["revision"]
+        number = state["status"]["updateRevision"]
         message = current(state, "Ready")["message"]
         for part in (f"revision {number}", f"revision {self.stable}", "retry", words):
             assert part.lower() in message.lower(), message
@@ -80,7 +80,7 @@ class Steady:
     def stays_so(self, state: Manifest) -> None:
         """Fail if the failed spec is tried again: a change that makes no revision wakes the operator, and nothing comes."""
         pods_before = set(self.seen.revisions)
-        limit = {"rollout": self.good["spec"].get("rollout", {}) | {"historyLimit": 20}}
+        limit = {"rollout": self.good["spec"].get("rollout", {}) | {"revisionHistoryLimit": 20}}
         generation = (self.kubectl.get(KIND, self.name) or {})["metadata"]["generation"]
         self.kubectl.patch(KIND, self.name, {"spec": limit})
 
@@ -88,7 +88,7 @@ class Steady:
             return bool(found["status"].get("observedGeneration", 0) > generation)
 
         after = wait.until(self.kubectl, KIND, self.name, answered)
-        assert after["status"]["revision"] == state["status"]["revision"]
+        assert after["status"]["updateRevision"] == state["status"]["updateRevision"]
         assert current(after, "RolledBack")["status"] == "True"
         assert set(self.seen.revisions) == pods_before
         self.untouched()
@@ -103,5 +103,5 @@ def steady(kubectl: Kubectl, good: Manifest) -> Iterator[Steady]:
         state = wait.ready(kubectl, name)
         with traffic.held(kubectl, name) as predictor:
             first = uids(pods(kubectl, name))
-            found = Steady(kubectl, name, good, first, state["status"]["revision"], predictor, seen)
+            found = Steady(kubectl, name, good, first, state["status"]["updateRevision"], predictor, seen)
             yield found

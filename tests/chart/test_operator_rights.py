@@ -68,7 +68,7 @@ def operator(
     kubeconfig = plane.kubeconfig(ACCOUNT, ["system:serviceaccounts", f"system:serviceaccounts:{NAMESPACE}"])
     log = tmp_path / "operator.log"
     command = [sys.executable, "-m", "slipway", *arguments, f"--kubeconfig={kubeconfig}"]
-    command += ["--metrics-address=127.0.0.1:0", "--health-address=127.0.0.1:0"]
+    command += ["--metrics-bind-address=127.0.0.1:0", "--health-probe-bind-address=127.0.0.1:0"]
     with log.open("w") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, env={"PYTHONPATH": str(ROOT / "operator")})
         yield log
@@ -129,9 +129,9 @@ def test_its_rights_suffice_and_are_used(operator: Path, plane: ControlPlane, ku
     _eventually(lambda: not api.exists(AUTOSCALER), "the autoscaler goes")
     _eventually(lambda: not api.exists(BUDGET), "the disruption budget goes")
     for version in (1, 2):
-        api.patch(f"{MODELS}/digits", {"spec": {"model": {"version": version}, "rollout": {"historyLimit": 1}}})
+        api.patch(f"{MODELS}/digits", {"spec": {"model": {"version": version}, "rollout": {"revisionHistoryLimit": 1}}})
         wanted = version + 1
-        _eventually(lambda: api.get(f"{MODELS}/digits")["status"]["revision"] == wanted, "a revision is made")  # noqa: B023
+        _eventually(lambda: api.get(f"{MODELS}/digits")["status"]["updateRevision"] == wanted, "a revision is made")  # noqa: B023
     _eventually(lambda: not api.exists(REVISION), "the first revision is forgotten")
     api.create(SERVICES, FOREIGN_SERVICE)
     api.create(MODELS, {**MODEL, "metadata": {"name": "taken"}})

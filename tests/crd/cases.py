@@ -147,8 +147,8 @@ BAD = (
     Bad(
         "unknown strategy",
         body(rollout={"strategy": "Fast"}),
-        ("spec.rollout.strategy", "Fast", '"Auto", "Surge", "DrainFirst"'),
-        ("spec.rollout.strategy", "'Auto', 'Surge' or 'DrainFirst'"),
+        ("spec.rollout.strategy", "Fast", '"Auto", "Surge", "TerminateFirst"'),
+        ("spec.rollout.strategy", "'Auto', 'Surge' or 'TerminateFirst'"),
     ),
     Bad("no deadline", body(rollout={"progressDeadline": "soon"}), ("spec.rollout.progressDeadline",)),
     Bad("bare number as a deadline", body(rollout={"progressDeadline": "600"}), ("spec.rollout.progressDeadline",)),
@@ -301,7 +301,7 @@ BAD = (
     Bad("best of one", _gate(topK=1), ("spec.rollout.gate.topK", "2")),
     Bad("batch of no example", _gate(batchSize=0), ("spec.rollout.gate.batchSize", "1")),
     Bad("no time for an answer", _gate(timeout="0s"), ("spec.rollout.gate.timeout must be between 1s and 10m",)),
-    Bad("asked all the time", _gate(every="1s"), ("spec.rollout.gate.every must be between 10s and 24h",)),
+    Bad("asked all the time", _gate(interval="1s"), ("spec.rollout.gate.interval must be between 10s and 24h",)),
     # the pods
     Bad("label of Slipway", _pod(labels={"serving.slipway.dev/name": "other"}), LABEL),
     Bad("label of the pod's controller", _pod(labels={"pod-template-hash": "1"}), LABEL),
@@ -349,7 +349,7 @@ GOOD = {
         metrics={"accuracy": ">=0.95", "p99LatencyMillis": "<= 50", "loss": "<=1e-2"},
         checks=[{"metrics": {"maxAbsoluteError": "<=1e-3"}}, {"output": "embedding", "metrics": {"matches": ">=1"}}],
         tolerance={"absolute": 0.5},
-        every="10m",
+        interval="10m",
     ),
     "golden file": _golden(uri="https://host/golden.npz", digest=DIGEST),
     "golden file in the model": _golden(path="assets.extra/golden-1.npz"),
@@ -394,5 +394,5 @@ GOOD = {
             }
         },
     ),
-    "roll-out": body(rollout={"strategy": "DrainFirst", "progressDeadline": "1h30m", "historyLimit": 3}),
+    "rollout": body(rollout={"strategy": "TerminateFirst", "progressDeadline": "1h30m", "revisionHistoryLimit": 3}),
 }

@@ -114,7 +114,7 @@ def test_what_admission_fills_in(plane: ControlPlane, kubectl: Kubectl) -> None:
                     "batchSize": 1,
                     "timeout": "30s",
                 },
-                "historyLimit": 10,
+                "revisionHistoryLimit": 10,
             },
         }
     finally:

@@ -35,7 +35,7 @@ def test_explain_lists_every_field(kubectl: Kubectl) -> None:
     assert re.search(
         r"^  model\t<Object> -required-\n    digest\t<string>\n    uri\t<string> -required-$", told, re.MULTILINE
     )
-    assert re.search(r"^    strategy\t<string>\n    enum: Auto, Surge, DrainFirst$", told, re.MULTILINE)
+    assert re.search(r"^    strategy\t<string>\n    enum: Auto, Surge, TerminateFirst$", told, re.MULTILINE)
 
 
 def test_explain_reads_like_documentation(kubectl: Kubectl) -> None:
@@ -43,14 +43,14 @@ def test_explain_reads_like_documentation(kubectl: Kubectl) -> None:
     assert "`pvc://CLAIM/PATH` for a folder or an archive in a PersistentVolumeClaim of the same namespace" in told
     told = " ".join(kubectl("explain", "mdep.spec.rollout").stdout.split())
     assert "How a change reaches the pods." in told
-    assert "progressDeadline <string> How long a roll-out may stand still" in told
+    assert "progressDeadline <string> How long a rollout may stand still" in told
     assert "TensorFlow model in service" in kubectl("explain", "mdep").stdout
 
 
 STATUS: dict[str, Any] = {
     "observedGeneration": 1,
     "revision": 2,
-    "servedRevision": 1,
+    "targetRevision": 1,
     "modelVersion": 3,
     "replicas": 4,
     "readyReplicas": 3,
@@ -97,11 +97,11 @@ def test_scale_is_the_scale_of_the_pods(kubectl: Kubectl, plane: ControlPlane, d
 def test_status_is_written_apart(plane: ControlPlane, digits: str) -> None:
     api = plane.api()
     api.patch(digits, {"status": {"revision": 99}})
-    assert api.get(digits)["status"]["revision"] == 2
+    assert api.get(digits)["status"]["updateRevision"] == 2
     generation = api.get(digits)["metadata"]["generation"]
     api.patch(f"{digits}/status", {"spec": {"replicas": 9}, "status": {"revision": 5}})
     found = api.get(digits)
-    assert (found["spec"]["replicas"], found["status"]["revision"], found["metadata"]["generation"]) == (
+    assert (found["spec"]["replicas"], found["status"]["updateRevision"], found["metadata"]["generation"]) == (
         4,
         5,
         generation,

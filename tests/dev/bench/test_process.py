@@ -40,7 +40,7 @@ def test_the_command_line_is_the_one_of_users_unless_it_is_profiled(tmp_path: Pa
     argv = invocation(tmp_path, flags=("--workers=3",)).argv()
     assert argv[:3] == [sys.executable, "-m", "slipway"]
     assert f"--kubeconfig={tmp_path / 'config'}" in argv
-    assert "--lease-namespace=ns" in argv
+    assert "--leader-election-namespace=ns" in argv
     assert argv[-1] == "--workers=3"
     profiled = invocation(tmp_path, profile=tmp_path / "stacks").argv()
     assert profiled[1:4] == ["-m", "dev.bench.profiler", str(tmp_path / "stacks")]

@@ -74,7 +74,7 @@ def state(reason: str, *, progressing: str = "False", observed: int = 2) -> dict
         {"type": "RolledBack", "status": "True", "reason": reason, "message": "m", "observedGeneration": observed},
         {"type": "Progressing", "status": progressing, "reason": "x", "message": "", "observedGeneration": observed},
     ]
-    return {"metadata": {"generation": 2}, "status": {"conditions": conditions, "servedRevision": 1}}
+    return {"metadata": {"generation": 2}, "status": {"conditions": conditions, "targetRevision": 1}}
 
 
 def test_what_went_wrong_is_not_passed_over() -> None:

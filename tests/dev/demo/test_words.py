@@ -74,7 +74,7 @@ def test_latencies_are_in_milliseconds() -> None:
 def test_metrics_are_cut_to_what_tells_something() -> None:
     page = """# TYPE slipway_leader gauge
 slipway_leader 1.0
-slipway_api_requests_total 0.0
+slipway_rest_client_requests_total 0.0
 slipway_wait_bucket{le="1"} 3
 python_info 1"""
     assert report.metric_lines(page, ("slipway_",)) == ["slipway_leader 1.0"]
