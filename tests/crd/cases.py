@@ -73,19 +73,19 @@ def _bounds(**metrics: Any) -> Body:
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 UNKNOWN_SCHEME = ("spec.model.uri has an unknown scheme", "use pvc://CLAIM/PATH")
 CREDENTIALS = ("spec.model.uri must not carry credentials", "remove them")
-DOT_DOT = ("spec.model.uri must not contain '..'", "write the path that is meant")
+DOT_DOT = ("spec.model.uri must not contain '..'", "write the path without it")
 INCOMPLETE = ("spec.model.uri is incomplete", "use pvc://CLAIM/PATH")
 ONE_GOLDEN = ("spec.rollout.gate.golden: exactly one of configMap, uri and path",)
 UNKNOWN_METRIC = ("spec.rollout.gate: unknown metric", "use accuracy, topKAccuracy")
-DIRECTION = ("spec.rollout.gate: accuracy, topKAccuracy, matches are bounded from below",)
+DIRECTION = ("spec.rollout.gate: accuracy, topKAccuracy, matches need a lower bound",)
 SHARE = ("must be above 0 and at most 1",)
 BOUND = ("spec.rollout.gate.metrics.accuracy",)
 GOLDEN_PATH = ("spec.rollout.gate.golden.path",)
-TWO_CHECKS = ("spec.rollout.gate: two checks are of the same signature and output",)
+TWO_CHECKS = ("spec.rollout.gate: two checks have the same signature and output",)
 LABEL = ("spec.podTemplate.labels", "set by Slipway")
 EXCLUSIVE = ("spec.runtime.version and spec.runtime.image exclude each other", "keep the one that you mean")
 NAME_FORM = ("metadata.name must start with a letter", "write my-model")
-CPU_IMAGE = ("spec.gpu asks for a GPU but spec.runtime.image is a CPU build", "use its -gpu tag")
+CPU_IMAGE = ("spec.gpu requests a GPU but spec.runtime.image is a CPU build", "use its -gpu tag")
 REQUESTS = ("spec.autoscaling needs spec.resources.requests.cpu",)
 ORDER = ("spec.autoscaling.minReplicas must not be above spec.autoscaling.maxReplicas",)
 
@@ -302,6 +302,9 @@ BAD = (
     Bad("batch of no example", _gate(batchSize=0), ("spec.rollout.gate.batchSize", "1")),
     Bad("no time for an answer", _gate(timeout="0s"), ("spec.rollout.gate.timeout must be between 1s and 10m",)),
     Bad("asked all the time", _gate(interval="1s"), ("spec.rollout.gate.interval must be between 10s and 24h",)),
+    # names that fields had before
+    Bad("former name of the interval", _gate(every="10m"), ("use spec.rollout.gate.interval",)),
+    Bad("former name of a limit", body(rollout={"historyLimit": 3}), ("use spec.rollout.revisionHistoryLimit",)),
     # the pods
     Bad("label of Slipway", _pod(labels={"serving.slipway.dev/name": "other"}), LABEL),
     Bad("label of the pod's controller", _pod(labels={"pod-template-hash": "1"}), LABEL),

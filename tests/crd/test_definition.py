@@ -31,7 +31,7 @@ def test_it_is_established_without_complaint(kubectl: Kubectl) -> None:
 
 def test_explain_lists_every_field(kubectl: Kubectl) -> None:
     told = kubectl("explain", "modeldeployment.spec", "--recursive").stdout
-    assert "What should be served, and how." in told
+    assert "What to serve, and how." in told
     assert re.search(
         r"^  model\t<Object> -required-\n    digest\t<string>\n    uri\t<string> -required-$", told, re.MULTILINE
     )
@@ -43,13 +43,13 @@ def test_explain_reads_like_documentation(kubectl: Kubectl) -> None:
     assert "`pvc://CLAIM/PATH` for a folder or an archive in a PersistentVolumeClaim of the same namespace" in told
     told = " ".join(kubectl("explain", "mdep.spec.rollout").stdout.split())
     assert "How a change reaches the pods." in told
-    assert "progressDeadline <string> How long a rollout may stand still" in told
+    assert "progressDeadline <string> How long a rollout may make no progress" in told
     assert "TensorFlow model in service" in kubectl("explain", "mdep").stdout
 
 
 STATUS: dict[str, Any] = {
     "observedGeneration": 1,
-    "revision": 2,
+    "updateRevision": 2,
     "targetRevision": 1,
     "modelVersion": 3,
     "replicas": 4,
@@ -79,7 +79,7 @@ def digits(plane: ControlPlane, kubectl: Kubectl) -> Iterator[str]:
 
 def test_a_list_shows_what_matters(kubectl: Kubectl, digits: str) -> None:
     header, row = kubectl("get", "mdep").stdout.splitlines()
-    assert header.split() == ["NAME", "READY", "REVISION", "SERVES", "REPLICAS", "VERSION", "AGE", "MESSAGE"]
+    assert header.split() == ["NAME", "READY", "REVISION", "TARGET", "REPLICAS", "VERSION", "AGE", "MESSAGE"]
     cells = re.split(r"\s{2,}", row)
     assert cells[:6] == ["digits", "False", "2", "1", "3", "3"]
     assert cells[7] == "3 of 4 pods answer."
@@ -96,10 +96,10 @@ def test_scale_is_the_scale_of_the_pods(kubectl: Kubectl, plane: ControlPlane, d
 
 def test_status_is_written_apart(plane: ControlPlane, digits: str) -> None:
     api = plane.api()
-    api.patch(digits, {"status": {"revision": 99}})
+    api.patch(digits, {"status": {"updateRevision": 99}})
     assert api.get(digits)["status"]["updateRevision"] == 2
     generation = api.get(digits)["metadata"]["generation"]
-    api.patch(f"{digits}/status", {"spec": {"replicas": 9}, "status": {"revision": 5}})
+    api.patch(f"{digits}/status", {"spec": {"replicas": 9}, "status": {"updateRevision": 5}})
     found = api.get(digits)
     assert (found["spec"]["replicas"], found["status"]["updateRevision"], found["metadata"]["generation"]) == (
         4,
