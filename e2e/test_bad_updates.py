@@ -10,14 +10,13 @@ from typing import Any
 
 import pytest
 
-from dev.kit import wait
+from dev.kit import traffic, wait
 from dev.kit.archive_server import url
 from dev.kit.conditions import current
 from dev.kit.kubectl import Kubectl, Manifest
 from dev.kit.model_deployments import RESOURCES, deployment, pods, uids
 from dev.kit.prediction import Predictor
 from dev.kit.tiny_models import HALVES
-from e2e.lib import traffic
 
 NAME = "steady"
 GOOD = url("half_plus_two.tar.gz")

@@ -1,12 +1,11 @@
 """What belongs to a ModelDeployment and what does not: repaired, left alone, refused, deleted with it."""
 
-from dev.kit import wait
+from dev.kit import traffic, wait
 from dev.kit.archive_server import url
 from dev.kit.conditions import condition
 from dev.kit.kubectl import Kubectl, Manifest
 from dev.kit.model_deployments import children, deployment, pods
 from dev.kit.tiny_models import HALVES
-from e2e.lib import traffic
 
 MODEL = url("half_plus_two.tar.gz")
 

@@ -8,15 +8,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from dev.demo import tour
-from dev.kit import example_models, wait
+from dev.kit import example_models, traffic, wait
 from dev.kit.conditions import current
 from dev.kit.kubectl import Kubectl
 from dev.kit.model_deployments import children
-from dev.kit.prediction import Array, ask_all, http
+from dev.kit.prediction import Array, ask_all, http, rest_digits
 from dev.kit.reach import service
 from dev.repository import ROOT
-from e2e.lib import traffic
 
 FOLDER = ROOT / "examples"
 MODELS = ("digits", "diabetes", "breast-cancer")
@@ -58,7 +56,7 @@ def digits(kubectl: Kubectl, name: str) -> None:
     )
     assert answers["probabilities"].sum(axis=1) == pytest.approx(1, abs=1e-5)
     with service(kubectl, name) as route:
-        rest = tour.rest_digits(f"{route.http}/v1/models/{name}:predict", images[:8])
+        rest = rest_digits(f"{route.http}/v1/models/{name}:predict", images[:8])
     assert rest.tolist() == answers["digit"][:8].tolist()
 
 

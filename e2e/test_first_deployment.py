@@ -1,12 +1,11 @@
 """ModelDeployments that never worked, next to others that do: status words, and no neighbour is disturbed."""
 
-from dev.kit import wait
+from dev.kit import traffic, wait
 from dev.kit.archive_server import url
 from dev.kit.conditions import condition
 from dev.kit.kubectl import Kubectl
 from dev.kit.model_deployments import KIND, deployment, pods
 from dev.kit.tiny_models import HALVES
-from e2e.lib import traffic
 
 
 def test_poisoned_neighbours_hold_nobody_up(namespace: Kubectl) -> None:
@@ -41,7 +40,7 @@ def test_listed_with_all_columns(namespace: Kubectl) -> None:
     namespace.apply(deployment("listed", url("half_plus_two.tar.gz")))
     wait.ready(namespace, "listed")
     header, row = namespace.run("get", "mdep").stdout.splitlines()
-    assert header.split()[:7] == ["NAME", "READY", "REVISION", "SERVES", "REPLICAS", "VERSION", "AGE"]
+    assert header.split()[:7] == ["NAME", "READY", "REVISION", "TARGET", "REPLICAS", "VERSION", "AGE"]
     assert row.split()[:6] == ["listed", "True", "1", "1", "1", "1"]
     assert "mdep" in namespace.run("api-resources").stdout
     assert f"{KIND}.serving.slipway.dev/listed" in namespace.run("get", "all", "--output=name").stdout

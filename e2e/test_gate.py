@@ -12,15 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dev.kit import archive_server, example_models, manifests, wait
+from dev.kit import archive_server, example_models, manifests, traffic, wait
 from dev.kit.archive_server import url
 from dev.kit.conditions import current
 from dev.kit.gates import GOLDEN_X, config_map, gated, half_plus, npz, verdicts
 from dev.kit.kubectl import Kubectl
 from dev.kit.model_deployments import deployment, pods
-from dev.kit.tiny_models import HALVES
-from e2e.conftest import models_folder
-from e2e.lib import endpoints, traffic
+from dev.kit.tiny_models import HALVES, models_folder
+from e2e.lib import endpoints
 
 TWO = half_plus(HALVES["half_plus_two"])
 LINES = "".join(

@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dev.kit import load_watch, wait
+from dev.kit import traffic, wait
 from dev.kit.archive_server import url
 from dev.kit.conditions import current
 from dev.kit.gates import GOLDEN_X, config_map, gated, half_plus, npz, verdicts
 from dev.kit.kubectl import Kubectl, KubectlError, Manifest
+from dev.kit.load import observe
 from dev.kit.model_deployments import KIND, deployment
 from dev.kit.tiny_models import HALVES
-from e2e.lib import endpoints, traffic
+from e2e.lib import endpoints
 
 HALF = url("half_plus_two.tar.gz")
 TWO = half_plus(HALVES["half_plus_two"])
@@ -79,7 +80,7 @@ def refused(kubectl: Kubectl, name: str, reason: str, words: str) -> Manifest:
         assert reason in described
         assert words.lower() in described.lower()
         assert words.lower() in kubectl.run("get", "mdep", name, "--output=wide").stdout.lower()
-        load_watch.settled(kubectl, lambda: bool(seen.revisions), "the watch has seen pods", 60)
+        observe.settled(kubectl, lambda: bool(seen.revisions), "the watch has seen pods", 60)
     assert seen.served == set()
     return state
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dev.kit import wait
+from dev.kit import traffic, wait
 from dev.kit.archive_server import url
 from dev.kit.conditions import current
 from dev.kit.gates import config_map, gated, half_plus, npz, verdicts
@@ -18,7 +18,6 @@ from dev.kit.kubectl import Kubectl, Manifest
 from dev.kit.model_deployments import deployment, pods
 from dev.kit.prediction import connect
 from dev.kit.tiny_models import HALVES
-from e2e.lib import traffic
 
 OFFSET = HALVES["half_plus_two"]
 AGAIN = gated({"configMap": "half"}, interval="10s", timeout="1s")

@@ -1,11 +1,10 @@
 """One GPU in the cluster, simulated for the scheduler: served, and updated although there is no second one."""
 
-from dev.kit import wait
+from dev.kit import traffic, wait
 from dev.kit.archive_server import url
 from dev.kit.kubectl import Kubectl
 from dev.kit.model_deployments import deployment, pods, selector
 from dev.kit.tiny_models import HALVES
-from e2e.lib import traffic
 
 
 def test_an_update_lets_the_old_pod_go_first(one_gpu: str, namespace: Kubectl) -> None:

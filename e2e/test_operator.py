@@ -2,14 +2,13 @@
 
 import pytest
 
-from dev.kit import wait
+from dev.kit import traffic, wait
 from dev.kit.archive_server import url
 from dev.kit.installation import OPERATOR_NAMESPACE, OPERATOR_SELECTOR, RELEASE, operator_metrics, tool
 from dev.kit.kubectl import Kubectl, Manifest
 from dev.kit.model_deployments import KIND, children, deployment, pods, uids
 from dev.kit.tiny_models import HALVES
 from dev.shell import run
-from e2e.lib import traffic
 
 MODEL = url("half_plus_two.tar.gz")
 ANSWER = traffic.answer_of(HALVES["half_plus_two"])

@@ -1,12 +1,12 @@
 """Pods that the API server does not let the Deployment make: no pod can tell why, and the old ones go on serving."""
 
-from dev.kit import wait
+from dev.kit import traffic, wait
 from dev.kit.archive_server import url
 from dev.kit.conditions import current
 from dev.kit.kubectl import Kubectl
 from dev.kit.model_deployments import deployment, pods, uids
 from dev.kit.tiny_models import HALVES
-from e2e.lib import endpoints, traffic
+from e2e.lib import endpoints
 
 TWO, THREE = (url(f"{name}.tar.gz") for name in ("half_plus_two", "half_plus_three"))
 NEW = traffic.answer_of(HALVES["half_plus_three"])

@@ -6,13 +6,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dev.kit import archive_server, wait
+from dev.kit import archive_server, traffic, wait
 from dev.kit.archive_server import url
 from dev.kit.conditions import current
 from dev.kit.kubectl import Kubectl, Manifest
 from dev.kit.model_deployments import KIND, deployment, pods, selector, uids
 from dev.kit.tiny_models import HALVES
-from e2e.lib import traffic
 
 TWO, THREE = (url(f"{name}.tar.gz") for name in ("half_plus_two", "half_plus_three"))
 OLD, NEW = (traffic.answer_of(HALVES[name]) for name in ("half_plus_two", "half_plus_three"))
@@ -94,7 +93,7 @@ def packed(model: Path, path: Path) -> Path:
 
 def asks_for(revision: int, state: Manifest) -> bool:
     """Tell whether the status is about this revision."""
-    return bool(state["status"].get("revision") == revision)
+    return bool(state["status"].get("updateRevision") == revision)
 
 
 def test_old_records_go_but_never_those_in_use(namespace: Kubectl) -> None:

@@ -14,8 +14,7 @@ from dev.kit.archive_server import url
 from dev.kit.gates import config_map, gated, half_plus, npz
 from dev.kit.kubectl import Kubectl
 from dev.kit.model_deployments import deployment
-from dev.kit.tiny_models import HALVES
-from e2e.conftest import models_folder
+from dev.kit.tiny_models import HALVES, models_folder
 from e2e.lib.steady import Steady, steady
 
 DIGITS = gated({"configMap": "digits-golden"}, {"accuracy": ">=0.9"}, output="probabilities")

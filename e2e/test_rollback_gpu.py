@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from dev.kit import wait
+from dev.kit import traffic, wait
 from dev.kit.archive_server import url
 from dev.kit.gates import rolled_back
 from dev.kit.kubectl import Kubectl
 from dev.kit.model_deployments import deployment, pods, selector, uids
 from dev.kit.tiny_models import HALVES
-from e2e.lib import endpoints, traffic
+from e2e.lib import endpoints
 
 TWO = url("half_plus_two.tar.gz")
 ANSWER = traffic.answer_of(HALVES["half_plus_two"])

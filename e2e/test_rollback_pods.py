@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from dev.kit import wait
+from dev.kit import traffic, wait
 from dev.kit.archive_server import url
 from dev.kit.kubectl import Kubectl
 from dev.kit.model_deployments import deployment, uids
 from dev.kit.model_deployments import pods as pods_of
 from dev.kit.tiny_models import HALVES
 from e2e.conftest import CLUSTER
-from e2e.lib import broken_image, traffic
+from e2e.lib import broken_image
 from e2e.lib.steady import Steady, steady
 
 NAME = "steady"

@@ -1,12 +1,11 @@
 """Updates under load: no call fails, and Ready is never true for what is not served yet."""
 
-from dev.kit import wait
+from dev.kit import traffic, wait
 from dev.kit.archive_server import url
 from dev.kit.conditions import current
 from dev.kit.kubectl import Kubectl
 from dev.kit.model_deployments import deployment, pods
 from dev.kit.tiny_models import HALVES
-from e2e.lib import traffic
 
 OLD, NEW = (traffic.answer_of(HALVES[name]) for name in ("half_plus_two", "half_plus_three"))
 

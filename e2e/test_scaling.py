@@ -2,13 +2,12 @@
 
 import json
 
-from dev.kit import wait
+from dev.kit import traffic, wait
 from dev.kit.archive_server import url
 from dev.kit.conditions import current
 from dev.kit.kubectl import Kubectl, KubectlError
 from dev.kit.model_deployments import KIND, children, deployment, pods, uids
 from dev.kit.tiny_models import HALVES
-from e2e.lib import traffic
 
 MODEL = url("half_plus_two.tar.gz")
 ANSWER = traffic.answer_of(HALVES["half_plus_two"])

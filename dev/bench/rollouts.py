@@ -14,7 +14,11 @@ import os
 import sys
 import uuid
 
+from dev.bench.rollout_rounds import Rounds
 from dev.bench.table import grid
+from dev.kit import manifests
+from dev.kit.preparation import prepare
+from dev.kit.tiny_models import models_folder
 
 
 def main() -> int:
@@ -23,16 +27,9 @@ def main() -> int:
     parser.add_argument("--name", default=os.environ.get("SLIPWAY_CLUSTER", "slipway"), help="name of the cluster")
     parser.add_argument("--rounds", type=int, default=5, help="how often each thing is measured (default: 5)")
     options = parser.parse_args()
-    os.environ["SLIPWAY_CLUSTER"] = options.name
-    from dev.bench.rollout_rounds import Rounds  # noqa: PLC0415  e2e reads the name of the cluster when it is imported
-    from dev.kit import installation, manifests  # noqa: PLC0415
-    from e2e import conftest  # noqa: PLC0415
-
-    conftest.BUILD.mkdir(parents=True, exist_ok=True)
-    conftest.prepare()
-    kubectl = installation.kubectl(options.name).within(f"bench-rollouts-{uuid.uuid4().hex[:5]}")
+    kubectl = prepare(options.name).within(f"bench-rollouts-{uuid.uuid4().hex[:5]}")
     kubectl.apply(manifests.namespace(kubectl.namespace))
-    rounds = Rounds(kubectl, conftest.models_folder())
+    rounds = Rounds(kubectl, models_folder())
     try:
         rounds.run(options.rounds)
     finally:

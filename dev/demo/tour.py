@@ -14,7 +14,7 @@ from dev.kit.console import Console
 from dev.kit.example_models import Published
 from dev.kit.installation import operator_metrics, pod_page
 from dev.kit.kubectl import Kubectl
-from dev.kit.prediction import Array, ask_all, connect, http
+from dev.kit.prediction import Array, ask_all, connect, rest_digits
 from dev.repository import ROOT
 
 NAME = "digits"
@@ -66,12 +66,6 @@ def ask(kubectl: Kubectl, test: Test, console: Console) -> bool:
         f"served accuracy: gRPC {grpc_accuracy:.4f} ({right} of {len(test.digits)}), REST {rest_accuracy:.4f} ({len(rest)} asked)"
     )
     return min(grpc_accuracy, rest_accuracy) >= report.REQUIRED_ACCURACY
-
-
-def rest_digits(url: str, images: Array) -> Array:
-    """Return the digits that the REST API reads in the images, asked for in one call."""
-    answer = json.loads(http(url, {"instances": images.tolist()}))
-    return np.array([row["digit"] for row in answer["predictions"]])
 
 
 def show(kubectl: Kubectl, console: Console) -> None:

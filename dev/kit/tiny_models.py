@@ -1,12 +1,15 @@
 """Tiny models, good and bad, and the archives that carry them: `python -m dev.kit.tiny_models DIR` writes them all.
 
-A program of its own, because only here TensorFlow itself is needed; it takes ten seconds to import.
+`models_folder` runs it as a program of its own: only here TensorFlow itself is needed, and it takes ten seconds to import.
 """
 
 import io
+import os
 import shutil
+import subprocess
 import sys
 import tarfile
+import tempfile
 import zipfile
 from collections.abc import Callable
 from functools import partial
@@ -14,9 +17,33 @@ from pathlib import Path
 from typing import Any
 
 from dev.kit import gated_models
+from dev.repository import ROOT
 
 HALVES = {"half_plus_two": 2.0, "half_plus_three": 3.0}
 """Name and the `b` in y = x / 2 + b."""
+
+
+BUILD = ROOT / "build" / "e2e"
+"""What tests on a cluster keep between two runs; ignored by git."""
+
+
+def models_folder() -> Path:
+    """Return the folder of the models, written once for this version of the programs that write them."""
+    made = BUILD / "models"
+    sources = [Path(__file__), Path(gated_models.__file__), *(ROOT / "examples" / "train").glob("*.py")]
+    if made.is_dir() and made.stat().st_mtime > max(source.stat().st_mtime for source in sources):
+        return made
+    BUILD.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=BUILD) as scratch:
+        new = Path(scratch) / "models"
+        new.mkdir()
+        quiet = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_ENABLE_ONEDNN_OPTS": "0", "CUDA_VISIBLE_DEVICES": "-1"}
+        subprocess.run([sys.executable, "-m", "dev.kit.tiny_models", str(new)], cwd=ROOT, env=quiet, check=True)
+        if made.exists():
+            made.rename(Path(scratch) / "old")
+        new.rename(made)
+        made.touch()
+    return made
 
 
 def save_half_plus(folder: Path, offset: float) -> None:

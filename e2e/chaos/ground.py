@@ -84,7 +84,13 @@ def say(line: str) -> None:
 
 def bring_up(name: str) -> None:
     """Start the cluster, or what is missing of it."""
-    run("cluster", "up", f"--name={name}", f"--nodes={NODES}", *(["--install-packages"] if os.geteuid() == 0 else []))
+    run(
+        "dev.cluster",
+        "up",
+        f"--name={name}",
+        f"--nodes={NODES}",
+        *(["--install-packages"] if os.geteuid() == 0 else []),
+    )
 
 
 def prepare(name: str, build: Path) -> None:
@@ -92,7 +98,7 @@ def prepare(name: str, build: Path) -> None:
     bring_up(name)
     built = json.loads(run("images.build", "--json"))
     images = [str(image["archive"]) for image in built if image["name"] != "operator"]
-    run("cluster", "load", f"--name={name}", *images)
+    run("dev.cluster", "load", f"--name={name}", *images)
     ground = Ground(name)
     definition = yaml.safe_load(CRD.read_text())
     ground.api().apply(f"{CRDS}/{definition['metadata']['name']}", definition)

@@ -12,9 +12,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from dev.cluster.api_client import ApiError
-from dev.kit import load_run
 from dev.kit.eventually import eventually
-from dev.kit.load import Report
+from dev.kit.load import control
+from dev.kit.load.generator import Report
 from e2e.chaos import models, snapshot
 from e2e.chaos.ground import Ground, say
 from tests.integration.faultproxy import FaultProxy
@@ -92,23 +92,23 @@ class Lane:
         late calls start is told and not judged: that is the machine's affair here.
         """
         kubectl = self.ground.kubectl.within(self.world.namespace)
-        plans = load_run.plans(kubectl, NAME, NAME, rate=RATE, channels=6, fresh=2, seconds=7200, deadline=DEADLINE)
-        with load_run.against(plans) as loads:
+        plans = control.plans(kubectl, NAME, NAME, rate=RATE, channels=6, fresh=2, seconds=7200, deadline=DEADLINE)
+        with control.against(plans) as loads:
             loads.more(20)
             yield
             loads.more(20)
         reports = loads.reports()
         self.told = {kind: _words(report) for kind, report in reports.items()}
         say(f"{self.world.namespace}: {self.told}")
-        lost = load_run.lost(reports)
+        lost = control.lost(reports)
         assert not lost, f"{self.told}: {lost}"
         for kind, report in reports.items():
-            found = set(load_run.values(report))
+            found = set(control.values(report))
             assert found <= models.answers(*(allowed or ("good-a", "good-b"))), f"{kind}: {report.answers}"
 
     def revision(self) -> int:
         """Return the revision that the spec asks for, as the status tells it; 0 before the first."""
-        return int(self.world.status(NAME).get("revision", 0))
+        return int(self.world.status(NAME).get("updateRevision", 0))
 
     def running(self) -> int:
         """Return the revision of the Deployment's template."""

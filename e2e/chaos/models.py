@@ -15,8 +15,8 @@ from typing import Any
 from dev.kit.archive_server import url
 from dev.kit.locks import locked
 from dev.kit.tiny_models import save_half_plus
+from dev.kit.traffic import X, answer_of
 from dev.repository import ROOT
-from e2e.lib.traffic import X, answer_of
 
 OFFSETS = {"good-a": 2.0, "good-b": 3.0, "wrong": 7.0}
 """The `b` in y = x / 2 + b of each archive; `corrupt` is `wrong` with half of its variables."""

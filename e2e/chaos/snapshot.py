@@ -20,12 +20,11 @@ _DROPPED = frozenset(
         "managedFields",
         "observedGeneration",
         "resourceVersion",
-        "started",
-        "time",
+        "startTime",
         "uid",
     }
 )
-_NUMBERS = frozenset({"revision", "currentRevision", "targetRevision"})
+_NUMBERS = frozenset({"revision", "updateRevision", "currentRevision", "targetRevision"})
 REVISION_LABEL = "serving.slipway.dev/revision"
 
 

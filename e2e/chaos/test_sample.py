@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from dev.kit import gates, wait
+from dev.kit import gates, traffic, wait
 from dev.kit.archive_server import url
 from dev.kit.conditions import current
 from dev.kit.installation import OPERATOR_NAMESPACE, OPERATOR_SELECTOR
 from dev.kit.kubectl import Kubectl, Manifest
 from dev.kit.model_deployments import deployment, pods, uids
 from dev.kit.tiny_models import HALVES
-from e2e.lib import endpoints, traffic
+from e2e.lib import endpoints
 
 TWO, THREE, CORRUPT = (url(f"{name}.tar.gz") for name in ("half_plus_two", "half_plus_three", "corrupt"))
 OLD, NEW = (traffic.answer_of(HALVES[name]) for name in ("half_plus_two", "half_plus_three"))

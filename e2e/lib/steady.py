@@ -5,12 +5,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from dev.kit import gates, wait
+from dev.kit import gates, traffic, wait
 from dev.kit.conditions import current
 from dev.kit.kubectl import Kubectl, Manifest
 from dev.kit.model_deployments import KIND, pods, uids
 from dev.kit.prediction import Predictor
-from e2e.lib import endpoints, traffic
+from e2e.lib import endpoints
 from e2e.lib.endpoints import Endpoints
 
 
@@ -71,7 +71,7 @@ class Steady:
             assert part.lower() in message.lower(), message
         header, row = self.kubectl.run("get", "mdep", self.name).stdout.splitlines()
         columns = dict(zip(header.split(), row.split(), strict=False))
-        shown = [columns[name] for name in ("NAME", "READY", "REVISION", "SERVES")]
+        shown = [columns[name] for name in ("NAME", "READY", "REVISION", "TARGET")]
         assert shown == [self.name, "False", str(number), str(self.stable)]
         described = self.kubectl.run("describe", "mdep", self.name).stdout
         for part in (reason, "RolledBack", words):

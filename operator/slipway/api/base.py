@@ -11,7 +11,6 @@ from pydantic_core import CoreSchema
 
 from slipway.api.rules import SCHEMA_KEY, Rule, Rules, check
 
-
 _LONGEST = 64
 
 

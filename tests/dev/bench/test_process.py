@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from dev.bench import operator_process
-from dev.repository import ROOT
 from dev.bench.operator_process import Invocation, Operator, cpu_seconds, memory_mib
+from dev.repository import ROOT
 
 
 def test_cpu_time_of_a_process_grows_with_its_work() -> None:

@@ -38,7 +38,7 @@ class Cluster:
 
 @pytest.fixture(scope="session")
 def probe_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An image archive of tests/cluster/probe."""
+    """An image archive of tests/dev/cluster/probe."""
     folder = tmp_path_factory.mktemp("probe")
     build = [binaries.find_go(), "build", "-trimpath", "-ldflags", "-s -w", "-o", str(folder / "probe"), "."]
     subprocess.run(build, cwd=PROBE, env={**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}, check=True)

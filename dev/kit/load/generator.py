@@ -1,4 +1,4 @@
-"""Open-loop gRPC load, a process of its own: `python -m dev.kit.load '{"target": "HOST:PORT", …}'`.
+"""Open-loop gRPC load, a process of its own: `python -m dev.kit.load.generator '{"target": "HOST:PORT", …}'`.
 
 Calls start at fixed times whatever the answers do, over channels that are held and over channels made for one call each.
 No call is tried again by this program and none waits for a server to come back; what gRPC itself does by default

@@ -8,19 +8,19 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
-from dev.kit import load_run, load_watch, wait
+from dev.kit import traffic, wait
 from dev.kit.archive_server import url
 from dev.kit.kubectl import Kubectl
+from dev.kit.load import control, observe
 from dev.kit.model_deployments import deployment, pods
 from dev.kit.tiny_models import HALVES
-from e2e.lib import traffic
 
 CALLS = int(os.environ.get("SLIPWAY_LOAD_CALLS", "0"))
 FULL = CALLS > 0
 RATE = float(os.environ.get("SLIPWAY_LOAD_RATE", "150" if FULL else "30"))
 CHANNELS = 32 if FULL else 12
 # The full version has the machine for itself; beside other tests nobody starts anything to the millisecond.
-LATE_MILLIS = 250.0 if FULL else load_run.LATE_MILLIS
+LATE_MILLIS = 250.0 if FULL else control.LATE_MILLIS
 FRESH = RATE / 10
 
 NAME = "loaded"
@@ -54,7 +54,7 @@ class Model:
         """Ask for another number of pods and wait until they serve."""
         self.replicas = replicas
         self.apply()
-        load_watch.settled(self.kubectl, lambda: len(ready_pods(self.kubectl)) == replicas, f"{replicas} pods", 240)
+        observe.settled(self.kubectl, lambda: len(ready_pods(self.kubectl)) == replicas, f"{replicas} pods", 240)
 
 
 def ready_pods(kubectl: Kubectl) -> list[str]:

@@ -1,4 +1,4 @@
-"""Measures what the drain's formula is made of: `python -m e2e.lib.load_terms --cluster NAME --rounds 5`.
+"""Measures what the drain's formula is made of: `python -m dev.bench.termination --cluster NAME --rounds 5`.
 
 Two models, each asked through one of its Services over many held channels. In each round a pod of each is deleted, and
 it is measured until when its address is in the EndpointSlice, in kube-proxy's rules and in the DNS, and
@@ -16,13 +16,13 @@ from pathlib import Path
 
 from dev.cluster.providers.local import Local
 from dev.errors import DevError
-from dev.kit import archive_server, installation, load_run, load_watch, manifests, wait
+from dev.kit import archive_server, installation, manifests, wait
 from dev.kit.kubectl import Kubectl
+from dev.kit.load import control, dns_cache, observe
 from dev.kit.model_deployments import RESOURCES, deployment, pods
 from dev.kit.prediction import http
 from dev.kit.reach import REST_PORT
 from dev.repository import ROOT
-from e2e.lib import load_dns
 
 NAMESPACE = "slipway-terms"
 MODELS = {"ClusterIP": "by-address", "headless": "by-name"}
@@ -52,7 +52,7 @@ def last_call(address: str, started: float) -> float:
             if time.monotonic() - heard > SILENT_SECONDS:
                 break
             continue
-        now, heard = load_watch.total(page), time.monotonic()
+        now, heard = observe.total(page), time.monotonic()
         if now > count >= 0:
             last = heard
         count = now
@@ -65,7 +65,7 @@ class Terms:
 
     def __init__(self, kubectl: Kubectl, cluster: Local, model: str) -> None:
         self._kubectl, self._cluster, self._model = kubectl, cluster, model
-        self._dns = load_dns.cluster_dns(kubectl)
+        self._dns = dns_cache.cluster_dns(kubectl)
 
     def measure(self) -> dict[str, float]:
         """Delete a pod; return the seconds after which it was in each place for the last time."""
@@ -76,7 +76,7 @@ class Terms:
         looks: dict[str, Callable[[], float]] = {
             "EndpointSlice": lambda: last_true(lambda: address in self._ready(), started),
             "kube-proxy": lambda: last_true(lambda: address in self._targets(), started),
-            "DNS": lambda: last_true(lambda: address in load_dns.addresses(self._dns, self._name()), started),
+            "DNS": lambda: last_true(lambda: address in dns_cache.addresses(self._dns, self._name()), started),
             "last call": lambda: last_call(address, started),
         }
         found: dict[str, float] = {}
@@ -126,8 +126,8 @@ def rounds(kubectl: Kubectl, cluster: Local, dns: str, count: int) -> dict[str, 
     """Measure under load, both models at a time; return the rounds by kind of Service."""
     results: dict[str, list[dict[str, float]]] = {kind: [] for kind in MODELS}
     many = {"rate": RATE, "channels": CHANNELS, "fresh": RATE / 10}
-    wanted = {kind: load_run.plans(kubectl, model, model, dns, **many)[kind] for kind, model in MODELS.items()}
-    with load_run.against(wanted) as loads:
+    wanted = {kind: control.plans(kubectl, model, model, dns, **many)[kind] for kind, model in MODELS.items()}
+    with control.against(wanted) as loads:
         for number in range(count):
             loads.more(RATE * 30)  # every connection has its age
             threads = []
@@ -140,7 +140,7 @@ def rounds(kubectl: Kubectl, cluster: Local, dns: str, count: int) -> dict[str, 
                 thread.join()
             for kind, found in results.items():
                 print(f"round {number + 1} {kind}: {found[-1]}", file=sys.stderr, flush=True)
-    print(load_run.judge(loads.reports(), 1))
+    print(control.judge(loads.reports(), 1))
     return results
 
 
@@ -154,7 +154,7 @@ def main() -> int:
     given = parser.parse_args()
     kubectl, cluster = serving(given.cluster, given.models), Local(given.cluster, print)
     with ExitStack() as stack:
-        dns = stack.enter_context(load_dns.cached(load_dns.cluster_dns(kubectl))) if given.cached else ""
+        dns = stack.enter_context(dns_cache.cached(dns_cache.cluster_dns(kubectl))) if given.cached else ""
         results = rounds(kubectl, cluster, dns, given.rounds)
     for kind, found in results.items():
         for key in found[0]:

@@ -1,4 +1,4 @@
-"""The load of `dev.kit.load` as seen from a test: started against both Services of a model, watched, ended, judged."""
+"""The load of `dev.kit.load.generator` as seen from a test: started against both Services of a model, watched, ended, judged."""
 
 import base64
 import json
@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 
 from dev.kit.kubectl import Kubectl
-from dev.kit.load import Plan, Report
+from dev.kit.load import dns_cache
+from dev.kit.load.generator import Plan, Report
 from dev.kit.prediction import from_tensor, to_tensor
 from dev.kit.reach import GRPC_PORT, answers
 from dev.kit.serving_messages import predict_pb2
+from dev.kit.traffic import X
 from dev.repository import ROOT
-from e2e.lib import load_dns
-from e2e.lib.traffic import X
 
 LATE_MILLIS = 2000
 """When more than one call in a hundred starts later than this after its time, the generator does not keep its rate."""
@@ -54,7 +54,7 @@ def plans(kubectl: Kubectl, service: str, model: str, dns: str = "", **changes: 
         changes: fields of the plans.
     """
     found = kubectl.get("service", service) or {}
-    address, resolver = found["spec"]["clusterIP"], dns or f"{load_dns.cluster_dns(kubectl)}:53"
+    address, resolver = found["spec"]["clusterIP"], dns or f"{dns_cache.cluster_dns(kubectl)}:53"
     if not answers(address, GRPC_PORT):
         pytest.skip("the load runs on this machine, which has no route to the cluster's Services")
     name = f"{service}-headless.{kubectl.namespace}.svc.cluster.local"
@@ -134,7 +134,7 @@ def against(wanted: dict[str, Plan]) -> Iterator[Loads]:
 
 @contextmanager
 def _one(plan: Plan) -> Iterator[Running]:
-    argv = [sys.executable, "-m", "dev.kit.load", json.dumps(asdict(plan))]
+    argv = [sys.executable, "-m", "dev.kit.load.generator", json.dumps(asdict(plan))]
     with subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         one = Running(process)
         reader = threading.Thread(target=one.read)

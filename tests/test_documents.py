@@ -11,7 +11,7 @@ from slipway.api import PodState, Reason, parse_spec
 from slipway.controller.metrics import Metrics
 from slipway_tools.errors import Reason as FetchReason
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[1]
 TROUBLESHOOTING = (ROOT / "docs" / "troubleshooting.md").read_text()
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
 MONITORING = (ROOT / "docs" / "monitoring.md").read_text()

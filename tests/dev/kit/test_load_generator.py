@@ -12,8 +12,8 @@ from typing import Any
 import grpc
 import pytest
 
-from dev.kit import load, load_run, load_watch
-from dev.kit.load import Load, Plan, Report
+from dev.kit.load import control, generator, observe
+from dev.kit.load.generator import Load, Plan, Report
 from dev.repository import ROOT
 
 Handler = Callable[[bytes, Any], Awaitable[bytes]]
@@ -23,7 +23,7 @@ Handler = Callable[[bytes, Any], Awaitable[bytes]]
 async def serving(handler: Handler, **options: int) -> AsyncIterator[str]:
     """A server on loopback that answers Predict with `handler`."""
     server = grpc.aio.server(options=list(options.items()))
-    service, method = load.PREDICT.strip("/").split("/")
+    service, method = generator.PREDICT.strip("/").split("/")
     handlers = {method: grpc.unary_unary_rpc_method_handler(handler)}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
     port = server.add_insecure_port("127.0.0.1:0")
@@ -102,7 +102,7 @@ async def test_nobody_there_is_a_failure_and_no_wait() -> None:
 
 
 async def test_calls_left_out_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load, "_MOST_OUTSTANDING", 5)
+    monkeypatch.setattr(generator, "_MOST_OUTSTANDING", 5)
     never = asyncio.Event()
 
     async def hang(request: bytes, _: Any) -> bytes:
@@ -113,7 +113,7 @@ async def test_calls_left_out_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
         report = await Load(plan(target, rate=500, calls=20, deadline=3)).run()
     assert (report.sent, report.unsent, report.codes) == (5, 15, {"DEADLINE_EXCEEDED": 5})
     with pytest.raises(AssertionError, match="the generator was the limit"):
-        load_run.judge({"ClusterIP": report}, 1)
+        control.judge({"ClusterIP": report}, 1)
 
 
 async def test_a_connection_that_comes_of_age_costs_no_call() -> None:
@@ -135,7 +135,7 @@ async def test_as_a_process_it_ends_with_its_standard_input() -> None:
         return request
 
     async with serving(echo) as target:
-        words = [sys.executable, "-m", "dev.kit.load", json.dumps(asdict(plan(target, rate=100)))]
+        words = [sys.executable, "-m", "dev.kit.load.generator", json.dumps(asdict(plan(target, rate=100)))]
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(*words, cwd=ROOT, stdin=pipe, stdout=pipe)
         assert process.stdout is not None
@@ -154,27 +154,27 @@ async def test_as_a_process_it_ends_with_its_standard_input() -> None:
 )
 def test_a_run_that_says_nothing_is_refused(report: Report, words: str) -> None:
     with pytest.raises(AssertionError, match=words):
-        load_run.judge({"headless": report}, 10)
+        control.judge({"headless": report}, 10)
 
 
 def test_what_was_lost_is_told_by_service() -> None:
     good = Report(codes={"OK": 3})
     bad = Report(codes={"OK": 2, "UNAVAILABLE": 1}, failures=["gone"])
-    assert load_run.lost({"ClusterIP": good, "headless": bad}) == {"headless": ["gone"]}
+    assert control.lost({"ClusterIP": good, "headless": bad}) == {"headless": ["gone"]}
 
 
 @pytest.mark.parametrize(
     ("counts", "expected"), [({"a": 5, "b": 5}, 0.0), ({"a": 9, "b": 11}, 0.1), ({"a": 0, "b": 4}, 1.0)]
 )
 def test_unevenness_is_the_farthest_from_an_equal_share(counts: dict[str, int], expected: float) -> None:
-    assert load_watch.unevenness(counts) == pytest.approx(expected)
+    assert observe.unevenness(counts) == pytest.approx(expected)
     with pytest.raises(AssertionError, match="not the same pods"):
-        load_watch.between({"a": 1}, counts)
+        observe.between({"a": 1}, counts)
 
 
 def test_capacity_counts_ready_endpoints_and_only_changes() -> None:
     ready, terminating = {"conditions": {"ready": True}}, {"conditions": {"ready": False, "terminating": True}}
-    watched = load_watch.Capacity()
+    watched = observe.Capacity()
     for endpoints in ([ready], [ready, terminating], [ready, ready], None):
         watched.take({"endpoints": endpoints})
     assert watched.seen == [1, 2, 0]

@@ -14,6 +14,7 @@ from dev.kit.kubectl import Kubectl
 from dev.kit.prediction import Predictor, connect
 from dev.kit.reach import service
 
+IN_A_ROW = 10
 X = 4.0
 """What is asked; y = X / 2 + b tells the model that answered."""
 
@@ -45,7 +46,7 @@ def ask_once(kubectl: Kubectl, model: str) -> float:
 def settled(kubectl: Kubectl, model: str, answer: float, seconds: float = 120) -> None:
     """Wait until ten new channels in a row get this answer."""
     deadline, right = time.monotonic() + seconds, 0
-    while right < 10:
+    while right < IN_A_ROW:
         assert time.monotonic() < deadline, f"after {seconds:.0f} s not every new channel is answered {answer}"
         right = right + 1 if ask_once(kubectl, model) == answer else 0
 
