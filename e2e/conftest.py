@@ -71,7 +71,7 @@ def fresh_namespace(kubectl: Kubectl, label: str) -> Iterator[Kubectl]:
     kubectl.run("delete", "namespace", name, "--wait=false")
     client.run(
         "delete", "pods", "--all", "--grace-period=1", "--wait=false"
-    )  # no need to drain: the GPU is free sooner
+    )  # no need for a graceful termination: the GPU is free sooner
     assert not checked.warnings, checked.warnings
 
 

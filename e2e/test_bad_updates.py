@@ -34,7 +34,7 @@ class Steady:
 
     def serves(self) -> None:
         """Fail unless the first pod is there, was never restarted, and answers on the old channel."""
-        assert traffic.ask(self.predictor, NAME) == EXPECTED
+        assert traffic.predict(self.predictor, NAME) == EXPECTED
         old = [pod for pod in pods(self.kubectl, NAME) if pod["metadata"]["uid"] in self.first]
         assert uids(old) == self.first
         assert [status["restartCount"] for pod in old for status in pod["status"]["containerStatuses"]] == [0]

@@ -37,7 +37,7 @@ def test_two_that_want_one_name(namespace: Kubectl) -> None:
     wait.refused(namespace, "twin-headless", "NameConflict", "twin-headless")
     assert children(namespace, "twin")["Service/twin-headless"]["metadata"]["uid"] == service["metadata"]["uid"]
     assert condition(namespace.get("mdep", "twin") or {}, "Ready")["status"] == "True"
-    assert traffic.ask_once(namespace, "twin") == traffic.answer_of(HALVES["half_plus_two"])
+    assert traffic.predict_once(namespace, "twin") == traffic.answer_of(HALVES["half_plus_two"])
 
 
 def test_drift_is_repaired_and_what_others_add_stays(namespace: Kubectl) -> None:

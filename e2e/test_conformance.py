@@ -1,4 +1,4 @@
-"""The image's server in a pod like the operator's keeps the contract: the conformance suite asks it over the wire."""
+"""The image's server in a pod like the operator's keeps the contract: the conformance suite tests it over the wire."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def words(kubectl: Kubectl) -> str:
 
 
 def started(kubectl: Kubectl) -> Manifest:
-    """Start the server, with image and pod from the operator, which is asked for a model without pods; return the pod."""
+    """Start the server, with image and pod from the operator, which gets a model without pods; return the pod."""
     kubectl.apply(deployment(NAME, url(conformance.ARCHIVE), replicas=0))
     kubectl.run("wait", "--for=create", f"deployment/{NAME}", "--timeout=180s", timeout=190)
     rendered = kubectl.get("deployment", NAME)

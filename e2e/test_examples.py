@@ -1,4 +1,4 @@
-"""Every example in the repository, applied as it stands and asked about examples that training never saw."""
+"""Every example in the repository, applied as it stands and tested with examples that training never saw."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ from dev.kit import example_models, traffic, wait
 from dev.kit.conditions import current
 from dev.kit.kubectl import Kubectl
 from dev.kit.model_deployments import children
-from dev.kit.prediction import Array, ask_all, http, rest_digits
+from dev.kit.prediction import Array, http, predict_all, rest_digits
 from dev.kit.reach import service
 from dev.repository import ROOT
 
@@ -45,7 +45,7 @@ def split(name: str) -> tuple[Array, Array]:
 
 def served(kubectl: Kubectl, name: str, input_name: str, values: Array, batch: int = 32) -> dict[str, Array]:
     with traffic.held(kubectl, name) as predictor:
-        return dict(ask_all(predictor, name, {input_name: values}, batch).answers)
+        return dict(predict_all(predictor, name, {input_name: values}, batch).answers)
 
 
 def digits(kubectl: Kubectl, name: str) -> None:
@@ -139,7 +139,7 @@ def served_before(kubectl: Kubectl, name: str) -> None:
 
 
 def as_pinned(kubectl: Kubectl, name: str) -> None:
-    """See that the revision is the old one although the spec asks for another version."""
+    """See that the revision is the old one although the spec requests another version."""
     state = wait.ready(kubectl, name)
     assert (state["spec"]["model"]["version"], state["status"]["modelVersion"]) == (2, 1)
     assert state["status"]["targetRevision"] == 1

@@ -15,7 +15,7 @@ def test_poisoned_neighbours_hold_nobody_up(namespace: Kubectl) -> None:
     }
     namespace.apply(*bad.values(), deployment("good", url("half_plus_two.tar.gz")))
     wait.ready(namespace, "good")
-    assert traffic.ask_once(namespace, "good") == traffic.answer_of(HALVES["half_plus_two"])
+    assert traffic.predict_once(namespace, "good") == traffic.answer_of(HALVES["half_plus_two"])
     wait.refused(namespace, "flag", "UnknownFlag", "no_such_flag")
     wait.refused(namespace, "affinity", "ApplyFailed", "affinity")
 
@@ -33,7 +33,7 @@ def test_mended_by_an_update(namespace: Kubectl) -> None:
     wait.refused(namespace, "mended", "FetchFailed", "404")
     namespace.apply(deployment("mended", url("half_plus_three.tar.gz")))
     wait.ready(namespace, "mended")
-    assert traffic.ask_once(namespace, "mended") == traffic.answer_of(HALVES["half_plus_three"])
+    assert traffic.predict_once(namespace, "mended") == traffic.answer_of(HALVES["half_plus_three"])
 
 
 def test_listed_with_all_columns(namespace: Kubectl) -> None:

@@ -82,7 +82,7 @@ def test_it_passes_and_serves(started: Kubectl, name: str) -> None:
     assert [container["name"] for container in pod["spec"]["initContainers"]] == ["fetch", "prober"]
     assert pod["spec"]["initContainers"][1]["restartPolicy"] == "Always"
     if GATES[name][0] == "half_plus_two":
-        assert traffic.ask_once(started, name) == traffic.answer_of(HALVES["half_plus_two"])
+        assert traffic.predict_once(started, name) == traffic.answer_of(HALVES["half_plus_two"])
 
 
 def test_what_was_measured_is_a_live_series(started: Kubectl) -> None:
@@ -110,7 +110,7 @@ def sorted_labels(series: str) -> str:
 
 
 def scrape(kubectl: Kubectl, address: str) -> list[str]:
-    """Return the lines of a prober's metrics, asked for by another pod of the cluster, as Prometheus would."""
+    """Return the lines of a prober's metrics, scraped by another pod of the cluster, as Prometheus would."""
     read = f"import urllib.request; print(urllib.request.urlopen('http://{address}:8502/metrics', timeout=5).read().decode())"
     system = kubectl.within(archive_server.NAMESPACE)
     return system.run("exec", archive_server.NAME, "--", "python3", "-c", read).stdout.splitlines()
@@ -122,7 +122,7 @@ def test_a_golden_set_that_changes_disturbs_no_running_pod(started: Kubectl) -> 
         wait.ready(started, "in-a-map")
         [before] = pods(started, "in-a-map")
         started.apply(config_map("half", golden__npz=npz(half_plus(HALVES["half_plus_three"]))))
-        # Growing by one shows both: the new pod is asked the new questions and fails, the old one is left alone.
+        # Growing by one shows both: the new pod is checked against the new golden set and fails, the old one is left alone.
         started.run("scale", "mdep", "in-a-map", "--replicas=2")
         state = wait.refused(started, "in-a-map", "GateFailed")
         assert state["status"]["readyReplicas"] == 1

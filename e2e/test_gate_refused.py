@@ -37,7 +37,7 @@ FETCHED: dict[str, tuple[dict[str, Any], str, str]] = {
     "path-missing": ({"path": "assets.extra/none.npz"}, "GateInvalid", "assets.extra/none.npz"),
 }
 # What is refused by the prober, beside its server: arrays, gate, words.
-ASKED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+PROBED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "empty": ({"inputs/x": GOLDEN_X[:0], "outputs/y": GOLDEN_X[:0]}, {}, "example"),
     "wrong-shape": (TWO | {"outputs/y": np.zeros((4, 3), np.float32)}, {}, "shape"),
     "wrong-dtype": (TWO | {"inputs/x": GOLDEN_X.astype(np.int64)}, {}, "int64"),
@@ -58,7 +58,7 @@ def manifests() -> Iterator[Manifest]:
     yield config_map("two-keys", golden__npz=npz(TWO), other__npz=npz(TWO))
     for name, (golden, _, _) in FETCHED.items():
         yield deployment(name, HALF, rollout=gated(golden))
-    for name, (arrays, gate, _) in (ASKED | WRONG).items():
+    for name, (arrays, gate, _) in (PROBED | WRONG).items():
         yield config_map(name, golden__npz=npz(arrays))
         yield deployment(name, HALF, rollout=gated({"configMap": name}, **gate))
 
@@ -92,9 +92,9 @@ def test_a_golden_set_that_is_not_there(started: Kubectl, name: str) -> None:
     started.run("delete", "mdep", name)
 
 
-@pytest.mark.parametrize("name", ASKED)
+@pytest.mark.parametrize("name", PROBED)
 def test_a_golden_set_that_does_not_fit(started: Kubectl, name: str) -> None:
-    refused(started, name, "GateInvalid", ASKED[name][2])
+    refused(started, name, "GateInvalid", PROBED[name][2])
     started.run("delete", "mdep", name)
 
 
@@ -107,7 +107,7 @@ def test_a_first_model_that_answers_wrongly_is_said_to_have_nothing_before_it(st
     started.apply(deployment("answers", HALF, rollout=gated({"configMap": "good"})))
     state = wait.ready(started, "answers")
     assert state["status"]["currentRevision"] == 2
-    assert traffic.ask_once(started, "answers") == traffic.answer_of(HALVES["half_plus_two"])
+    assert traffic.predict_once(started, "answers") == traffic.answer_of(HALVES["half_plus_two"])
 
 
 ADMISSION: dict[str, tuple[dict[str, Any], str]] = {

@@ -1,4 +1,4 @@
-"""Asked again while it serves: a server that hangs or starts to answer wrongly leaves the endpoints, and comes back."""
+"""Checked again while it serves: a server that hangs or starts to answer wrongly leaves the endpoints, and comes back."""
 
 import os
 import re
@@ -26,7 +26,7 @@ Holds = Callable[[Manifest], bool]
 
 @pytest.fixture(scope="module")
 def started(shared_namespace: Kubectl) -> Kubectl:
-    """Two models that are asked again every ten seconds."""
+    """Two models that are checked again every ten seconds."""
     shared_namespace.apply(config_map("half", golden__npz=npz(half_plus(OFFSET))))
     shared_namespace.apply(
         deployment("hangs", url("half_plus_two.tar.gz"), rollout=AGAIN),
@@ -79,7 +79,7 @@ def test_a_server_that_hangs_is_taken_out_until_it_answers(started: Kubectl) -> 
     state = wait.ready(started, "hangs")
     assert [found["metadata"]["uid"] for found in pods(started, "hangs")] == [pod["metadata"]["uid"]]
     assert verdicts(state) == {1: ("Ready", "")}
-    assert traffic.ask_once(started, "hangs") == traffic.answer_of(OFFSET)
+    assert traffic.predict_once(started, "hangs") == traffic.answer_of(OFFSET)
 
 
 def tune(kubectl: Kubectl, pod: Manifest, offset: float) -> None:

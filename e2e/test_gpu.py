@@ -20,7 +20,7 @@ def test_an_update_lets_the_old_pod_go_first(one_gpu: str, namespace: Kubectl) -
     wait.ready(namespace, "single")
     told = namespace.run("get", "events", "--field-selector=reason=TerminatingFirst", "--output=name").stdout
     assert told
-    assert traffic.ask_once(namespace, "single") == traffic.answer_of(HALVES["half_plus_three"])
+    assert traffic.predict_once(namespace, "single") == traffic.answer_of(HALVES["half_plus_three"])
     [after] = pods(namespace, "single")
     assert after["metadata"]["uid"] != pod["metadata"]["uid"]
     wait.until(

@@ -1,7 +1,7 @@
 """No request is lost: whatever takes pods away, calls over held and over new channels go on, through both Services.
 
 Every scenario runs under an open-loop load until the last pod that had to go is gone, for that is when calls are lost.
-The same with the drain taken away does lose calls. By default a few thousand calls go through each Service, all
+Without graceful termination, calls are lost. By default a few thousand calls go through each Service, all
 scenarios one after the other under one load; `SLIPWAY_LOAD_CALLS=100000` sends at least that many through each, a
 scenario at a time, and needs the machine for itself. A drained node needs a second one:
 `python -m dev.cluster up --nodes 2`.
@@ -77,7 +77,7 @@ def evict(model: Model) -> None:
 
 
 def evicted(kubectl: Kubectl, pod: str) -> bool:
-    """Ask for an eviction; tell whether it was granted. Nothing but a budget may refuse it."""
+    """Request an eviction; tell whether it was granted. Nothing but a budget may refuse it."""
     body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod}}
     path = f"/api/v1/namespaces/{kubectl.namespace}/pods/{pod}/eviction"
     try:
@@ -183,7 +183,7 @@ def test_no_call_fails(
 
 
 @pytest.mark.parametrize("server", ["ignores SIGTERM", "handles SIGTERM"])
-def test_without_the_drain_calls_fail(namespace: Kubectl, old_dns: str, server: str) -> None:
+def test_without_graceful_termination_calls_fail(namespace: Kubectl, old_dns: str, server: str) -> None:
     Model(namespace).serve(OLD)
     rendered = namespace.get("deployment", NAME) or {}
     namespace.apply(*plain_deployment.objects(rendered, "undrained", drained=False, deaf=server == "ignores SIGTERM"))

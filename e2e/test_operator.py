@@ -76,7 +76,7 @@ def test_models_heal_without_it(namespace: Kubectl) -> None:
         killed = uids(pods(namespace, "alone"))
         namespace.run("delete", "pod", "--selector=serving.slipway.dev/name=alone", "--grace-period=0", "--force")
         wait.replaced(namespace, "alone", killed)
-        assert traffic.ask_once(namespace, "alone") == ANSWER
+        assert traffic.predict_once(namespace, "alone") == ANSWER
     finally:
         system.run("scale", "deployment", name, f"--replicas={count}")
         system.run("rollout", "status", f"deployment/{name}", "--timeout=240s", timeout=250)

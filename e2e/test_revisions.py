@@ -73,7 +73,7 @@ def test_a_source_that_changed_underneath_is_refused_and_said(namespace: Kubectl
     assert state["status"]["readyReplicas"] == 1
     assert current(state, "RolledBack")["status"] == "False"
     assert uids([first]) < uids(pods(namespace, "changing"))
-    assert traffic.ask_once(namespace, "changing") == OLD
+    assert traffic.predict_once(namespace, "changing") == OLD
 
     # What was served before is there again: the pod that waited takes it.
     archive_server.put(namespace, packed(models / "half_plus_two", tmp_path / file))
@@ -91,13 +91,13 @@ def packed(model: Path, path: Path) -> Path:
     return path
 
 
-def asks_for(revision: int, state: Manifest) -> bool:
+def is_update(revision: int, state: Manifest) -> bool:
     """Tell whether the status is about this revision."""
     return bool(state["status"].get("updateRevision") == revision)
 
 
 def test_old_records_go_but_never_those_in_use(namespace: Kubectl) -> None:
-    """Revisions that no node can take come and go; the stable one and the one asked for outlive a limit of two."""
+    """Revisions that no node can take come and go; the current one and the update revision outlive a limit of two."""
     few = {"revisionHistoryLimit": 2}
 
     def too_large(gigabytes: int) -> dict[str, Any]:
@@ -107,7 +107,7 @@ def test_old_records_go_but_never_those_in_use(namespace: Kubectl) -> None:
     wait.ready(namespace, "pruned")
     for number in range(2, 7):
         namespace.apply(deployment("pruned", TWO, **too_large(900 + number)))
-        wait.until(namespace, KIND, "pruned", partial(asks_for, number))
+        wait.until(namespace, KIND, "pruned", partial(is_update, number))
     state = wait.refused(namespace, "pruned", "Unschedulable")
     kept = records(namespace, "pruned")
     assert {1, 6} <= kept

@@ -38,7 +38,7 @@ def test_the_gpu_goes_back_to_what_served(one_gpu: str, namespace: Kubectl, stra
         limits = {"strategy": strategy, "progressDeadline": deadline}
         namespace.apply(deployment("scarce", MISSING, gpu=gpu, rollout=limits))
         if not survives:
-            # The old pod has been told to go; nobody asks it, so it need not wait for its clients to leave.
+            # The old pod has been told to go; it has no clients, so it need not wait for its clients to leave.
             wait.until(namespace, "deployment", "scarce", lambda _: not uids(pods(namespace, "scarce")) & first)
             old = f"--selector={selector('scarce')},serving.slipway.dev/revision=1"
             namespace.run("delete", "pods", old, "--grace-period=0", "--force")
@@ -48,4 +48,4 @@ def test_the_gpu_goes_back_to_what_served(one_gpu: str, namespace: Kubectl, stra
     assert seen.of(2)
     assert set(seen.by_revision) == {1}
     assert (uids(pods(namespace, "scarce")) == first) is survives
-    assert traffic.ask_once(namespace, "scarce") == ANSWER
+    assert traffic.predict_once(namespace, "scarce") == ANSWER

@@ -70,7 +70,7 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {
 def test_taken_back(serving: Steady, case: str) -> None:
     spec, reason, words = BAD[case]
     serving.goes_back(spec, reason, words)
-    assert traffic.ask(serving.predictor, NAME) == ANSWER
+    assert traffic.predict(serving.predictor, NAME) == ANSWER
 
 
 def test_a_good_update_ends_all_that(serving: Steady) -> None:

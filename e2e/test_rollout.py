@@ -37,7 +37,9 @@ def test_a_negative_control_does_fail(namespace: Kubectl) -> None:
     with traffic.crowd(namespace, "killed", clients=2) as seen:
         traffic.wait_for(seen, lambda: seen.calls > 50)
         selector = "--selector=serving.slipway.dev/name=killed"
-        namespace.run("delete", "pod", selector, "--grace-period=1", "--wait=false")  # too little for a drain
+        namespace.run(
+            "delete", "pod", selector, "--grace-period=1", "--wait=false"
+        )  # too little for graceful termination
         traffic.wait_for(seen, lambda: bool(seen.failures))
     assert seen.failures
     wait.ready(namespace, "killed")

@@ -1,4 +1,4 @@
-"""How many pods: asked for, scaled by hand, handed to an autoscaler and taken back, to zero; and who may take one away."""
+"""How many pods: set in the spec, scaled by hand, handed to an autoscaler and taken back, to zero; and who may take one away."""
 
 import json
 
@@ -47,7 +47,7 @@ def test_by_hand_up_down_to_zero_and_back(namespace: Kubectl) -> None:
     assert current(state, "Ready")["status"] == "True"
     namespace.run("scale", "mdep", "scaled", "--replicas=1")
     serving(namespace, "scaled", 1)
-    assert traffic.ask_once(namespace, "scaled") == ANSWER
+    assert traffic.predict_once(namespace, "scaled") == ANSWER
 
 
 def test_a_budget_protects_the_last_but_one(namespace: Kubectl) -> None:

@@ -45,11 +45,11 @@ def test_many_channels_through_the_service_spread_their_calls_evenly(namespace: 
 
 
 def spread(kubectl: Kubectl, kind: str, *, channels: int, seconds: float) -> dict[str, int]:
-    """Return how many calls each of four pods answered, asked through one kind of Service."""
+    """Return how many calls each of four pods answered, through one kind of Service."""
     Model(kubectl, 4).serve(OLD)
     plan = control.plans(kubectl, NAME, NAME, rate=RATE, channels=channels, fresh=0)[kind]
     with control.against({kind: plan}) as loads:
-        # A name is asked again only when a connection ends: until then a client may not know all pods.
+        # A name is resolved again only when a connection ends: until then a client may not know all pods.
         loads.more(int(RATE * LIFE_SECONDS))
         before = observe.answered(kubectl, NAME)
         loads.more(int(RATE * seconds), seconds=2 * seconds + 60)

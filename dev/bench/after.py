@@ -32,14 +32,14 @@ async def started(bed: Bed, invocation: Invocation) -> Operator:
 
 
 async def idle(bed: Bed, operator: Operator, seconds: float) -> Idle:
-    """Count what the operator asks for while nothing happens for `seconds`."""
+    """Count what the operator requests while nothing happens for `seconds`."""
     mark, cpu = bed.audit.mark(), operator.cpu_seconds()
     await asyncio.sleep(seconds)
     return Idle(seconds, bed.audit.tally(OPERATOR_USER, mark), operator.cpu_seconds() - cpu)
 
 
 async def restart(bed: Bed, operator: Operator, invocation: Invocation) -> tuple[Operator, Restart]:
-    """Stop the operator and start another one; count what that one asks for until it is at rest."""
+    """Stop the operator and start another one; count its requests until it is at rest."""
     operator.stop()
     mark, began = bed.audit.mark(), time.monotonic()
     successor = await started(bed, invocation)

@@ -22,8 +22,8 @@ class Request:
     Attributes:
         resource: plural with its subresource (`deployments`, `modeldeployments/status`), or the path of a request that
             concerns no resource (`/version`).
-        dry_run: it was asked to change nothing.
-        paged: it asks for a further page of a list.
+        dry_run: a dry run, which changes nothing.
+        paged: a further page of a list.
     """
 
     user: str
@@ -80,10 +80,10 @@ def _resource(reference: dict[str, Any] | None, uri: str) -> str:
 
 @dataclass(frozen=True)
 class Tally:
-    """What one user asked of the API server within some time, apart from keeping its Lease.
+    """What one user requested of the API server within some time, apart from keeping its Lease.
 
     Attributes:
-        requests: how often each `verb resource` was asked, watches and lists among them.
+        requests: how often each `verb resource` was requested, watches and lists among them.
         writes: how many of all were meant to change something.
         watches: how many were watches.
         lists: how many lists were begun (their further pages are not counted again).
@@ -121,7 +121,7 @@ class Tally:
 
 
 def tally(requests: Iterable[Request], user: str) -> Tally:
-    """Count what one user asked for."""
+    """Count the requests of one user."""
     labels: Counter[str] = Counter()
     numbers: Counter[str] = Counter()
     for request in requests:
@@ -139,7 +139,7 @@ def tally(requests: Iterable[Request], user: str) -> Tally:
 
 
 class AuditLog:
-    """A growing audit log, read from marks on. The file is not read before it is asked for."""
+    """A growing audit log, read from marks on. The file is read only when it is needed."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -160,5 +160,5 @@ class AuditLog:
                     yield request
 
     def tally(self, user: str, mark: int, until: int | None = None) -> Tally:
-        """Count what one user asked for between two marks, or up to now."""
+        """Count the requests of one user between two marks, or up to now."""
         return tally(self.since(mark, until), user)

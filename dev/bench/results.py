@@ -67,7 +67,7 @@ class Creation:
 
 @dataclass(frozen=True)
 class Idle:
-    """What the operator asked for while nothing happened."""
+    """What the operator requested while nothing happened."""
 
     seconds: float
     requests: Tally

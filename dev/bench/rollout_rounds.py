@@ -68,7 +68,7 @@ class Rounds:
             for what, rollout in (("to Ready, without a gate", {}), ("to Ready, with a gate of 200 examples", GATE)):
                 self._timed(what, self._digits(rollout), progress.ready)
                 self.kubectl.run("delete", "mdep", NAME)
-                # Nobody asks it: no need to wait for its clients to leave.
+                # It has no clients: no need to wait for them to leave.
                 self.kubectl.run("delete", "pods", f"--selector={selector(NAME)}", "--grace-period=0", "--force")
         self.kubectl.apply(self._digits(GATE))
         progress.wait(self.kubectl, NAME, SECONDS, _quiet)
@@ -91,7 +91,7 @@ class Rounds:
         self.seconds[what].append(time.monotonic() - started)
 
     def _look_at_prober(self) -> str:
-        """Ask a prober that has passed for the memory that it holds and the CPU time that it took."""
+        """Return the memory and the CPU time of a prober whose gate has passed."""
         [pod] = pods(self.kubectl, NAME)
         exec_ = ("exec", pod["metadata"]["name"], "-c", "prober", "--", "python3", "-c", _STATUS)
         status, stat, uptime = self.kubectl.run(*exec_).stdout.split("\0")

@@ -1,6 +1,6 @@
-"""Measures what the drain's formula is made of: `python -m dev.bench.termination --cluster NAME --rounds 5`.
+"""Measures the terms of the termination formula: `python -m dev.bench.termination --cluster NAME --rounds 5`.
 
-Two models, each asked through one of its Services over many held channels. In each round a pod of each is deleted, and
+Two models get requests, each through one of its Services over many held channels. In each round a pod of each is deleted, and
 it is measured until when its address is in the EndpointSlice, in kube-proxy's rules and in the DNS, and
 when the pod answered its last call. Needs root and a local cluster: the rules are looked at inside the node.
 """
@@ -146,10 +146,10 @@ def rounds(kubectl: Kubectl, cluster: Local, dns: str, count: int) -> dict[str, 
 
 def main() -> int:
     """Measure and print a table: median and maximum of the rounds, in seconds."""
-    parser = argparse.ArgumentParser(description="Measures the terms of the drain's formula.")
+    parser = argparse.ArgumentParser(description="Measures the terms of the termination formula.")
     parser.add_argument("--cluster", default="slipway")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--cached", action="store_true", help="clients ask a DNS server that keeps answers for 30 s")
+    parser.add_argument("--cached", action="store_true", help="clients use a DNS server that caches answers for 30 s")
     parser.add_argument("--models", type=Path, default=ROOT / "build" / "e2e" / "models" / "files", help="archives")
     given = parser.parse_args()
     kubectl, cluster = serving(given.cluster, given.models), Local(given.cluster, print)

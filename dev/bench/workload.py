@@ -70,7 +70,7 @@ def _free(manifest: Object) -> Object:
 
 
 def available(deployment: Object) -> bool:
-    """Tell whether a Deployment has all its pods available, as the operator's Ready asks for."""
+    """Tell whether a Deployment has all its pods available, as the operator's Ready requires."""
     status = deployment.get("status", {})
     return (
         status.get("observedGeneration", 0) >= deployment["metadata"]["generation"]

@@ -7,7 +7,7 @@
 
     with ControlPlane(Options(controller_manager=True, scheduler=True, kwok=Nodes(count=50), audit=True)) as plane:
         ...
-        for event in plane.audit_events(): ...                    # who asked what, from the API server itself
+        for event in plane.audit_events(): ...                    # who requested what, from the API server itself
 
 It needs no root and no container; there are no kubelets, so pods run only in the sense that kwok says so. Without the
 controller-manager nothing makes ReplicaSets, endpoints or tokens, and a deleted namespace stays Terminating.
@@ -65,7 +65,7 @@ class ControlPlane:
     """See the module's text.
 
     Attributes: `url` (https://127.0.0.1:PORT), `folder` (logs are in its `logs`), `authority` (CA certificate file),
-    `audit_log` (the file, when Options.audit asked for it).
+    `audit_log` (the file, with Options.audit).
     """
 
     def __init__(self, options: Options | None = None, report: binaries.Report | None = None) -> None:

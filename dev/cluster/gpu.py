@@ -1,6 +1,6 @@
 """GPUs that only the scheduler believes in: an extended resource, and the labels that GPU feature discovery writes.
 
-A pod that asks for one is scheduled and runs; the next one waits with `Insufficient nvidia.com/gpu`, as on real
+A pod that requests one is scheduled and runs; the next one waits with `Insufficient nvidia.com/gpu`, as on real
 hardware. Works with any provider, because it only talks to the API server. The kubelet leaves the resource alone for
 as long as it runs, and that of a local cluster also when it is started again.
 """

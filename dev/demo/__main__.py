@@ -34,7 +34,7 @@ def main() -> int:
 
 
 def up(options: argparse.Namespace, console: Console) -> int:
-    """From nothing, or from whatever is there already, to a model that was asked and answered."""
+    """From nothing, or from whatever is there already, to a model that answers predictions."""
     wanted = installation.Options(options.name, options.install_packages, options.upstream)
     kubectl = installation.up(wanted, console).within(NAMESPACE)
     digits = example_models.of(tour.NAME)
@@ -49,9 +49,9 @@ def up(options: argparse.Namespace, console: Console) -> int:
         console.detail(f"golden set: ConfigMap {example_models.publish_golden(kubectl, digits)}")
     with console.step("serve"):
         tour.serve(kubectl, published, console)
-    with console.step("ask"):
+    with console.step("predict"):
         test = tour.Test.load(digits.root / "test.npz")
-        good = tour.ask(kubectl, test, console)
+        good = tour.evaluate(kubectl, test, console)
     with console.step("push a bad version"):
         bad_version.push(kubectl, shuffled, test, console)
     with console.step("take it back"):
@@ -81,7 +81,7 @@ def _remove_from_cluster(name: str, console: Console) -> None:
         kubectl = installation.kubectl(name)
         models = kubectl.within(NAMESPACE)
         models.run("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=false")
-        models.run("delete", "pods", "--all", "--grace-period=1", "--wait=false")  # nobody is left to drain for
+        models.run("delete", "pods", "--all", "--grace-period=1", "--wait=false")  # there are no clients left
         installation.uninstall(kubectl)
         models.run("wait", "--for=delete", f"namespace/{NAMESPACE}", "--timeout=170s", timeout=180)
     except DevError as error:
@@ -92,7 +92,7 @@ def _remove_from_cluster(name: str, console: Console) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m dev.demo", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    start = commands.add_parser("up", help="cluster, images, chart; train, publish, serve, ask")
+    start = commands.add_parser("up", help="cluster, images, chart; train, publish, serve, predict")
     start.add_argument("--install-packages", action="store_true", help="install missing packages of the distribution")
     start.add_argument(
         "--upstream",

@@ -48,7 +48,7 @@ class Requests:
 
 
 def push(kubectl: Kubectl, shuffled: Model, test: Test, console: Console) -> None:
-    """Publish a model that answers nonsense as the next version, ask for it, and watch what happens.
+    """Publish a model that answers nonsense as the next version, roll it out, and watch what happens.
 
     Raises:
         DevError: it was not rolled back, a request failed, or a pod that served was lost.
@@ -61,7 +61,7 @@ def push(kubectl: Kubectl, shuffled: Model, test: Test, console: Console) -> Non
         f"accuracy on the test split {shuffled.metrics['accuracy']:.3f}"
     )
     with requests(kubectl, test) as meanwhile:
-        console.detail(f"{CLIENTS} clients ask all the time")
+        console.detail(f"{CLIENTS} clients send requests all the time")
         started = time.monotonic()
         console.detail(f"\n$ {change(kubectl, published.version)}")
         state = progress.wait(kubectl, SERVED, GATE_SECONDS, console.detail, progress.rolled_back)
@@ -73,7 +73,7 @@ def push(kubectl: Kubectl, shuffled: Model, test: Test, console: Console) -> Non
 
 
 def change(kubectl: Kubectl, version: int) -> str:
-    """Ask for another version; return the command that does the same."""
+    """Request another version; return the command that does the same."""
     kubectl.patch("modeldeployment", SERVED, {"spec": {"model": {"version": version}}})
     return f'kubectl patch mdep {SERVED} --type=merge -p \'{{"spec":{{"model":{{"version":{version}}}}}}}\''
 
@@ -87,13 +87,13 @@ def serving_pods(kubectl: Kubectl) -> set[str]:
 
 @contextmanager
 def requests(kubectl: Kubectl, test: Test) -> Iterator[Requests]:
-    """Ask for one digit after the other over long-lived channels, one for each client, while the body runs."""
+    """Request one digit after the other over long-lived channels, one for each client, while the body runs."""
     found, stop = Requests(), threading.Event()
     with ExitStack() as stack:
         route = stack.enter_context(reach.service(kubectl, SERVED))
         predictors = [stack.enter_context(connect(route.grpc)) for _ in range(CLIENTS)]
         threads = [
-            threading.Thread(target=_ask, args=(predictor, test, start, found, stop))
+            threading.Thread(target=_predict, args=(predictor, test, start, found, stop))
             for start, predictor in enumerate(predictors)
         ]
         for thread in threads:
@@ -106,7 +106,7 @@ def requests(kubectl: Kubectl, test: Test) -> Iterator[Requests]:
                 thread.join()
 
 
-def _ask(predictor: Predictor, test: Test, start: int, found: Requests, stop: threading.Event) -> None:
+def _predict(predictor: Predictor, test: Test, start: int, found: Requests, stop: threading.Event) -> None:
     place = start
     while not stop.wait(PAUSE):
         index = place % len(test.digits)
@@ -142,7 +142,7 @@ def complain(state: Manifest, meanwhile: Requests, before: set[str], after: set[
 
 
 def take_back(kubectl: Kubectl, published: Published, console: Console) -> None:
-    """Ask for the good version again, and see that no pod had to be restarted for it."""
+    """Request the good version again, and see that no pod had to be restarted for it."""
     before = serving_pods(kubectl)
     console.detail(f"$ {change(kubectl, published.version)}")
     progress.wait(kubectl, SERVED, READY_SECONDS, console.detail)

@@ -1,4 +1,4 @@
-"""Last steps: serve the digits, ask them everything on the test split, show what can be seen, say what to try next."""
+"""Last steps: serve the digits, predict the whole test split, show what can be seen, say what to try next."""
 
 import json
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from dev.kit.console import Console
 from dev.kit.example_models import Published
 from dev.kit.installation import operator_metrics, pod_page
 from dev.kit.kubectl import Kubectl
-from dev.kit.prediction import Array, ask_all, connect, rest_digits
+from dev.kit.prediction import Array, connect, predict_all, rest_digits
 from dev.repository import ROOT
 
 NAME = "digits"
@@ -51,19 +51,19 @@ def serve(kubectl: Kubectl, published: Published, console: Console) -> None:
         raise DevError(f"{NAME} serves {state['status'].get('digest')}, published was {published.digest}")
 
 
-def ask(kubectl: Kubectl, test: Test, console: Console) -> bool:
+def evaluate(kubectl: Kubectl, test: Test, console: Console) -> bool:
     """Send the test split over gRPC and REST from here; return whether both were right often enough."""
     with reach.service(kubectl, NAME) as route, connect(route.grpc) as predictor:
-        single = ask_all(predictor, NAME, {"image": test.images}, 1)
-        batched = ask_all(predictor, NAME, {"image": test.images}, 32)
-        console.detail(f"asked from outside the pods, through the {route.words}")
+        single = predict_all(predictor, NAME, {"image": test.images}, 1)
+        batched = predict_all(predictor, NAME, {"image": test.images}, 32)
+        console.detail(f"requested from outside the pods, through the {route.words}")
         rest = rest_digits(f"{route.http}/v1/models/{NAME}:predict", test.images[:REST_CALLS])
     grpc_accuracy = report.accuracy(np.asarray(single.answers["digit"]), test.digits)
     rest_accuracy = report.accuracy(rest, test.digits[: len(rest)])
     console.detail(report.latencies([("gRPC, 1 image", single), ("gRPC, 32 images", batched)]))
     right = round(grpc_accuracy * len(test.digits))
     console.detail(
-        f"served accuracy: gRPC {grpc_accuracy:.4f} ({right} of {len(test.digits)}), REST {rest_accuracy:.4f} ({len(rest)} asked)"
+        f"served accuracy: gRPC {grpc_accuracy:.4f} ({right} of {len(test.digits)}), REST {rest_accuracy:.4f} ({len(rest)} requested)"
     )
     return min(grpc_accuracy, rest_accuracy) >= report.REQUIRED_ACCURACY
 
@@ -78,7 +78,7 @@ def show(kubectl: Kubectl, console: Console) -> None:
     for pod in kubectl.items("pods", f"serving.slipway.dev/name={NAME}"):
         console.detail(f"\nmetrics of {pod['metadata']['name']} (port 8501, /monitoring/prometheus/metrics)")
         page = pod_page(kubectl, pod, reach.REST_PORT, "monitoring/prometheus/metrics")
-        console.detail("\n".join(report.metric_lines(page, report.SERVER_METRICS)) or "nothing was asked of it yet")
+        console.detail("\n".join(report.metric_lines(page, report.SERVER_METRICS)) or "it has had no requests yet")
     console.detail("\nmetrics of the operator (port 8080, /metrics)")
     console.detail("\n".join(report.metric_lines(operator_metrics(kubectl), report.OPERATOR_METRICS)))
 

@@ -22,7 +22,7 @@ FILE = ROOT / "crds" / f"{GROUP}_{PLURAL}.yaml"
 
 DESCRIPTION = (
     "A TensorFlow model in service: where it comes from, which server runs it, on how many pods, and how a change "
-    "reaches them. Its name is the name under which clients ask for the model, and the name of its Service."
+    "reaches them. Its name is the name under which clients request the model, and the name of its Service."
 )
 _READY = '.status.conditions[?(@.type=="Ready")]'
 COLUMNS: tuple[Mapping[str, str], ...] = (
@@ -36,7 +36,7 @@ COLUMNS: tuple[Mapping[str, str], ...] = (
         "name": "Revision",
         "type": "integer",
         "jsonPath": ".status.updateRevision",
-        "description": "Revision that the spec asks for.",
+        "description": "Revision that the spec requests.",
     },
     {
         "name": "Target",
@@ -135,7 +135,7 @@ def structural(node: Schema, definitions: Mapping[str, Schema]) -> Schema:
     """Return one node of a JSON schema as a node of a structural schema.
 
     An optional field is one that is not required: the `null` alternatives go. Unknown fields are refused by the API
-    server for whoever asks for strict validation, as kubectl does, so `additionalProperties: false` goes too.
+    server for whoever requests strict validation, as kubectl does, so `additionalProperties: false` goes too.
     """
     node = _resolved(node, definitions)
     made: Schema = {key: value for key, value in node.items() if key not in _DROPPED}

@@ -25,7 +25,7 @@ Subresources: `status`, `scale`.
 {_WRAPPED}
 
 The same text is in the cluster: `kubectl explain {PLURAL}.spec --recursive`. Fields marked \\* are required. Unknown
-fields are refused by `kubectl`; a client that does not ask for strict validation loses them.
+fields are refused by `kubectl`; a client that does not request strict validation loses them.
 """
 
 

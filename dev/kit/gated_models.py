@@ -14,7 +14,7 @@ ARCHIVES = ("digits", "digits_shuffled", "slow", "renamed", "not_a_number", "tun
 EPOCHS = 5
 """Enough for an accuracy of 0.95 on the digits."""
 _STEPS = 15_000
-"""Turns of the slow model's loop: about 50 ms of one core. A gate asks at least 100 times, and up to three times over."""
+"""Turns of the slow model's loop: about 50 ms of one core. A gate sends at least 100 requests, and up to three times as many."""
 
 Run = Callable[..., Mapping[str, Any]]
 

@@ -21,7 +21,7 @@ DROP_IN = "slipway/model-server"
 
 @dataclass(frozen=True)
 class Options:
-    """What `python -m dev.demo up` was asked for.
+    """The options of `python -m dev.demo up`.
 
     Attributes:
         cluster: name of the cluster.

@@ -100,7 +100,7 @@ class Kubectl:
         It is begun anew every `renew` seconds: then the object comes as it is once more, for those who look at more than
         the object whenever it comes. One that does not exist yet is waited for.
         """
-        # Asked by its name, kubectl 1.36 leaves out the first event of the watch, which is news where the object has changed
+        # For a single name, kubectl 1.36 leaves out the first event of the watch, which is news where the object has changed
         # since it was read. Of a list, even of one, it tells everything.
         chosen = f"--field-selector=metadata.name={name}"
         with ExitStack() as stack:
@@ -142,7 +142,7 @@ def _chunks(process: "subprocess.Popen[bytes]", deadline: float) -> Iterator[str
             if selector.select(left):
                 data = os.read(process.stdout.fileno(), 1 << 16)
                 if not data:
-                    # The output ends a moment before the process does, and how that ended is asked next.
+                    # The output ends a moment before the process does, and its exit status is read next.
                     with suppress(subprocess.TimeoutExpired):
                         process.wait(left)
                     return

@@ -8,7 +8,7 @@ from pathlib import Path
 
 @contextmanager
 def locked(file: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
-    """Hold a lock: for one worker alone, or with `fcntl.LOCK_SH` together with others that ask for no more."""
+    """Hold a lock: for one worker alone, or with `fcntl.LOCK_SH` together with others that do the same."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w") as lock:
         fcntl.flock(lock, how)

@@ -35,12 +35,12 @@ def golden_set(name: str, content: bytes) -> Manifest:
 
 
 def container_security() -> Manifest:
-    """Return what the restricted standard asks of a container, and a read-only root besides."""
+    """Return what the restricted standard requires of a container, and a read-only root besides."""
     return {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
 
 
 def pod_security() -> Manifest:
-    """Return what the restricted standard asks of a pod; volumes become writable for its group."""
+    """Return what the restricted standard requires of a pod; volumes become writable for its group."""
     return {
         "runAsNonRoot": True,
         "runAsUser": USER,

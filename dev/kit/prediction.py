@@ -114,7 +114,7 @@ def http(url: str, body: Mapping[str, Any] | None = None, seconds: float = 10) -
 
 
 def rest_digits(url: str, images: Array) -> Array:
-    """Return the digits that the REST API reads in the images, asked for in one call."""
+    """Return the digits that the REST API reads in the images, in one call."""
     answer = json.loads(http(url, {"instances": images.tolist()}))
     return np.array([row["digit"] for row in answer["predictions"]])
 
@@ -131,7 +131,7 @@ class Measured:
         return float(np.percentile(self.seconds, percent) * 1000)
 
 
-def ask_all(predictor: Predictor, model: str, inputs: Tensors, batch: int) -> Measured:
+def predict_all(predictor: Predictor, model: str, inputs: Tensors, batch: int) -> Measured:
     """Send all examples in calls of `batch` examples; the first call is made twice and timed once (it connects)."""
     count = len(next(iter(inputs.values())))
     parts, times = list[dict[str, Array]](), list[float]()

@@ -1,4 +1,4 @@
-"""Clients of a model: one question at a time, a channel that is held, and a crowd that never stops asking."""
+"""Clients of a model: single requests, a channel that is held, and a crowd that sends requests all the time."""
 
 import threading
 import time
@@ -16,10 +16,10 @@ from dev.kit.reach import service
 
 IN_A_ROW = 10
 X = 4.0
-"""What is asked; y = X / 2 + b tells the model that answered."""
+"""What is sent; y = X / 2 + b tells the model that answered."""
 
 
-def ask(predictor: Predictor, model: str, seconds: float = 10, *, patient: bool = True) -> float:
+def predict(predictor: Predictor, model: str, seconds: float = 10, *, patient: bool = True) -> float:
     """Return y for X."""
     answer = predictor.predict(model, {"x": np.array([X], np.float32)}, seconds, wait_for_ready=patient)
     return float(answer["y"][0])
@@ -37,10 +37,10 @@ def held(kubectl: Kubectl, model: str) -> Iterator[Predictor]:
         yield predictor
 
 
-def ask_once(kubectl: Kubectl, model: str) -> float:
+def predict_once(kubectl: Kubectl, model: str) -> float:
     """Return y for X over a channel of its own."""
     with held(kubectl, model) as predictor:
-        return ask(predictor, model)
+        return predict(predictor, model)
 
 
 def settled(kubectl: Kubectl, model: str, answer: float, seconds: float = 120) -> None:
@@ -48,7 +48,7 @@ def settled(kubectl: Kubectl, model: str, answer: float, seconds: float = 120) -
     deadline, right = time.monotonic() + seconds, 0
     while right < IN_A_ROW:
         assert time.monotonic() < deadline, f"after {seconds:.0f} s not every new channel is answered {answer}"
-        right = right + 1 if ask_once(kubectl, model) == answer else 0
+        right = right + 1 if predict_once(kubectl, model) == answer else 0
 
 
 @dataclass
@@ -73,7 +73,7 @@ def wait_for(seen: Crowd, holds: Callable[[], bool], seconds: float = 180) -> No
 
 @contextmanager
 def crowd(kubectl: Kubectl, model: str, clients: int = 4, pause: float = 0.02) -> Iterator[Crowd]:
-    """Ask all the time over long-lived channels, one for each client, while the body runs.
+    """Send requests all the time over long-lived channels, one for each client, while the body runs.
 
     No call is tried again, and none waits for a connection to come back. `pause` is what each client rests between calls,
     in seconds.
@@ -83,7 +83,7 @@ def crowd(kubectl: Kubectl, model: str, clients: int = 4, pause: float = 0.02) -
     def run(predictor: Predictor) -> None:
         while not stop.is_set():
             try:
-                answer = ask(predictor, model, 20, patient=False)
+                answer = predict(predictor, model, 20, patient=False)
                 words = ""
             except grpc.RpcError as error:
                 words = f"{time.strftime('%H:%M:%S')} {error.code()}: {error.details()}"

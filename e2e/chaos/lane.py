@@ -1,6 +1,6 @@
 """One ModelDeployment under load, its operator, and the proxy between the operator and the API server.
 
-A round promotes a good revision, then pushes a bad one; each is a spec that was never asked for before.
+A round promotes a good revision, then pushes a bad one; each is a spec that is new.
 """
 
 import json
@@ -74,19 +74,19 @@ class Lane:
         eventually(lambda: self.world.is_ready(NAME), "the first revision serves", SECONDS)
 
     def promote(self) -> None:
-        """Ask for the other good model, as a revision that never was."""
+        """Request the other good model, as a new revision."""
         self.good = "good-b" if self.good == "good-a" else "good-a"
-        self.ask(self.good)
+        self.request(self.good)
 
-    def ask(self, model: str, **spec: Any) -> None:
-        """Ask for a model in a spec that was never asked for before."""
+    def request(self, model: str, **spec: Any) -> None:
+        """Request a model with a spec that is new."""
         self._rounds += 1
         template = {"annotations": {"round": f"round-{self._rounds}"}}
         self.world.patch(NAME, model=models.model(model), podTemplate=template, **spec)
 
     @contextmanager
     def load(self, *allowed: str) -> Iterator[None]:
-        """Ask through both Services all the time, at a fixed rate, over held channels and fresh ones.
+        """Send requests through both Services all the time, at a fixed rate, over held channels and fresh ones.
 
         Fails at the end if one call failed, or an answer is of a model that is not allowed (default: the good ones). How
         late calls start is told and not judged: that is the machine's affair here.
@@ -107,7 +107,7 @@ class Lane:
             assert found <= models.answers(*(allowed or ("good-a", "good-b"))), f"{kind}: {report.answers}"
 
     def revision(self) -> int:
-        """Return the revision that the spec asks for, as the status tells it; 0 before the first."""
+        """Return the update revision of the status; 0 before the first."""
         return int(self.world.status(NAME).get("updateRevision", 0))
 
     def running(self) -> int:

@@ -36,7 +36,7 @@ def model(name: str) -> dict[str, Any]:
 
 
 def golden_set() -> dict[str, Any]:
-    """Return the ConfigMap that every gate here asks."""
+    """Return the ConfigMap of every gate here."""
     lines = [{"inputs": {"x": x}, "outputs": {"y": x / 2 + _EXPECTED}} for x in (0.0, 1.0, X, -3.0)]
     text = "".join(f"{json.dumps(line)}\n" for line in lines)
     return {"metadata": {"name": GOLDEN}, "data": {"golden.jsonl": text}}

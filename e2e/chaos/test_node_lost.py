@@ -36,7 +36,7 @@ def test_the_rest_serves_and_is_made_whole(own_lane: Lane, how: str) -> None:
     lost = f"{lane.ground.name}-node-2"
     there = {pod["metadata"]["name"] for pod in lane.pods(stable) if pod["spec"]["nodeName"] == lost}
     assert len(there) == 1, "one pod on each node"
-    lane.ask("corrupt")
+    lane.request("corrupt")
     eventually(lambda: lane.running() == stable + 1, "the bad revision is under way")
     run("dev.cluster", "lose", f"--name={lane.ground.name}", *(["--cut"] if how == "network cut" else []), "2")
     eventually(lambda: not endpoints(lane) & there, "the lost pod is in no endpoint", NOTICED_SECONDS)

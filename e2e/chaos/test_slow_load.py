@@ -13,7 +13,7 @@ from tests.integration.world import Object
 SLOW = {"requests": RESOURCES["requests"] | {"cpu": "10m"}, "limits": {"memory": "1Gi", "cpu": "30m"}}
 SECONDS = 300
 LEAST_SECONDS = 25
-"""More than the liveness probe would have let it live, had it begun to ask at once; less is not slow."""
+"""More than the liveness probe would have let it live, had it started at once; less is not slow."""
 
 
 @pytest.mark.slow
@@ -25,7 +25,7 @@ def test_it_is_waited_for(lane: Lane) -> None:
     with lane.load():
         began = time.monotonic()
         lane.good = "good-b"
-        lane.ask("good-b", resources=SLOW)
+        lane.request("good-b", resources=SLOW)
         eventually(lambda: lane.pods(stable + 1), "the slow pod is there")
 
         def loaded() -> bool:

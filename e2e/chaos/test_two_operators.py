@@ -44,7 +44,7 @@ def test_they_act_as_one(lane: Lane, killed: str, tmp_path_factory: pytest.TempP
                     lane.until(lane.promoted, "promoted")
                 serving = {pod["metadata"]["uid"] for pod in snapshot.living(lane.world, NAME)}
                 base = lane.revision()
-                lane.promote() if killed == "promote" else lane.ask("corrupt")
+                lane.promote() if killed == "promote" else lane.request("corrupt")
                 eventually(lambda: lane.running() == base + 1, "the change is under way")
                 first.kill()
                 died = time.monotonic()

@@ -1,4 +1,4 @@
-"""A model under load: how many calls at which rate, what is asked of the model, which of its pods serve.
+"""A model under load: how many calls at which rate, the requested state of the model, which of its pods serve.
 
 `SLIPWAY_LOAD_CALLS` turns the short version of the load tests into the full one: at least so many calls through each
 Service. `SLIPWAY_LOAD_RATE` is the rate of each generator, in calls a second.
@@ -32,7 +32,7 @@ SMALL = {"requests": {"cpu": "100m" if FULL else "20m", "memory": "256Mi"}, "lim
 
 @dataclass
 class Model:
-    """A model in service, and what is asked of it now."""
+    """A model in service, and its requested state."""
 
     kubectl: Kubectl
     replicas: int = 2
@@ -40,18 +40,18 @@ class Model:
     extra: dict[str, Any] = field(default_factory=dict)
 
     def apply(self, uri: str = "") -> None:
-        """Ask for another model, or for the same with other fields."""
+        """Request another model, or the same with other fields."""
         self.uri = uri or self.uri
         scale = {} if "autoscaling" in self.extra else {"replicas": self.replicas}
         self.kubectl.apply(deployment(NAME, self.uri, resources=SMALL, **scale, **self.extra))
 
     def serve(self, uri: str) -> None:
-        """Ask for another model and wait until it is served."""
+        """Request another model and wait until it is served."""
         self.apply(uri)
         wait.ready(self.kubectl, NAME, 240)
 
     def scale(self, replicas: int) -> None:
-        """Ask for another number of pods and wait until they serve."""
+        """Request another number of pods and wait until they serve."""
         self.replicas = replicas
         self.apply()
         observe.settled(self.kubectl, lambda: len(ready_pods(self.kubectl)) == replicas, f"{replicas} pods", 240)

@@ -1,4 +1,4 @@
-"""A plain Deployment made from the operator's own, with its drain changed: what a test compares, or takes away."""
+"""A plain Deployment made from the operator's own, with its termination changed: what a test compares, or takes away."""
 
 import copy
 

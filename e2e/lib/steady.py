@@ -50,11 +50,11 @@ class Steady:
     def goes_back(self, spec: dict[str, Any], reason: str, words: str, seconds: float = 240) -> Manifest:
         """Apply a bad update and follow it to its end: refused, never served, taken back by itself, and told."""
         self.kubectl.apply(self.changed(spec))
-        asked = (self.kubectl.get(KIND, self.name) or {})["spec"]
+        requested = (self.kubectl.get(KIND, self.name) or {})["spec"]
         state = gates.rolled_back(self.kubectl, self.name, reason, words, seconds)
         number = state["status"]["updateRevision"]
         assert number > self.stable
-        assert state["spec"] == asked  # the user's wish stays as it was written
+        assert state["spec"] == requested  # the user's wish stays as it was written
         assert current(state, "Available")["status"] == "True"
         assert state["status"]["currentRevision"] == state["status"]["targetRevision"] == self.stable
         assert gates.verdicts(state)[number] == ("Failed", reason)

@@ -44,7 +44,7 @@ FOREIGN_SERVICE = {
 }
 BUDGET = "/apis/policy/v1/namespaces/team-a/poddisruptionbudgets/digits"
 
-# Granted and not seen: a first server-side apply asks for the right to create, but is sent and logged as a patch.
+# Granted and not seen: a first server-side apply needs the permission to create, but is sent and logged as a patch.
 APPLIED = {(resource, "create") for resource, verbs in GRANTED.items() if {"create", "list"} <= verbs}
 # An Event that is told twice.
 RARE = {(("events.k8s.io", "events"), "patch")}
@@ -80,8 +80,8 @@ def operator(
     kubectl("delete", "leases", "--all", f"--namespace={NAMESPACE}")
 
 
-def _asked(plane: ControlPlane) -> Iterator[tuple[tuple[str, str], str, int]]:
-    """What the account asked for: group and resource, verb, HTTP status of the answer."""
+def _requested(plane: ControlPlane) -> Iterator[tuple[tuple[str, str], str, int]]:
+    """What the account requested: group and resource, verb, HTTP status of the answer."""
     for event in plane.audit_events():
         reference: dict[str, Any] = event.get("objectRef") or {}
         if event["user"]["username"] == ACCOUNT and reference:
@@ -112,7 +112,7 @@ def _first_pod_reports(api: Api, template: Manifest) -> None:
 
 def test_its_rights_suffice_and_are_used(operator: Path, plane: ControlPlane, kubectl: Run) -> None:
     api = plane.api()
-    before = len(list(_asked(plane)))
+    before = len(list(_requested(plane)))
     api.create(MODELS, MODEL)
     _eventually(lambda: "status" in api.get(f"{MODELS}/digits"), "a status is written")
     _eventually(lambda: all(map(api.exists, (DEPLOYMENT, BUDGET))), "its children are there")
@@ -143,9 +143,9 @@ def test_its_rights_suffice_and_are_used(operator: Path, plane: ControlPlane, ku
     may = {(resource, verb) for resource, verbs in (GRANTED | LEASE).items() for verb in verbs}
 
     def unused() -> set[Right]:
-        return may - APPLIED - RARE - {(resource, verb) for resource, verb, _ in list(_asked(plane))[before:]}
+        return may - APPLIED - RARE - {(resource, verb) for resource, verb, _ in list(_requested(plane))[before:]}
 
     _eventually(lambda: not unused(), "each right is used")  # a request is logged a moment after it was answered
-    asked = list(_asked(plane))[before:]
-    assert [entry for entry in asked if entry[2] in (401, 403)] == []
-    assert {(resource, verb) for resource, verb, _ in asked} <= may
+    requested = list(_requested(plane))[before:]
+    assert [entry for entry in requested if entry[2] in (401, 403)] == []
+    assert {(resource, verb) for resource, verb, _ in requested} <= may

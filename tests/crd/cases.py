@@ -301,7 +301,7 @@ BAD = (
     Bad("best of one", _gate(topK=1), ("spec.rollout.gate.topK", "2")),
     Bad("batch of no example", _gate(batchSize=0), ("spec.rollout.gate.batchSize", "1")),
     Bad("no time for an answer", _gate(timeout="0s"), ("spec.rollout.gate.timeout must be between 1s and 10m",)),
-    Bad("asked all the time", _gate(interval="1s"), ("spec.rollout.gate.interval must be between 10s and 24h",)),
+    Bad("checked all the time", _gate(interval="1s"), ("spec.rollout.gate.interval must be between 10s and 24h",)),
     # names that fields had before
     Bad("former name of the interval", _gate(every="10m"), ("use spec.rollout.gate.interval",)),
     Bad("former name of a limit", body(rollout={"historyLimit": 3}), ("use spec.rollout.revisionHistoryLimit",)),

@@ -1,6 +1,6 @@
 """What must be true of a machine before a local cluster is started on it, each with words for when it is not.
 
-The kernel is asked by trying: a throw-away network namespace gets a link and the kinds of rule that kube-proxy writes.
+The kernel is tested by trying: a throw-away network namespace gets a link and the kinds of rule that kube-proxy writes.
 """
 
 import os

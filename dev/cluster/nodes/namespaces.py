@@ -113,7 +113,7 @@ def inside_script(state: Path) -> str:
         shlex.quote(str(state / part)) for part in ("run/containerd", "run/settings", "kubelet")
     )
     lines = [
-        # Shared again, inside only: pods may ask for mount propagation.
+        # Shared again, inside only: pods may request mount propagation.
         "mount --make-rshared /",
         f"rm -rf {runtime} {settings}",
         f"mkdir -p {runtime} {settings} {kubelet} {KUBELET_ROOT}",

@@ -70,7 +70,7 @@ def volume_for(claim: Object, folder: Path) -> Object:
 
 
 def is_released(volume: Object) -> bool:
-    """True for a volume of ours whose claim is gone and that nobody asked to keep."""
+    """True for a volume of ours whose claim is gone and that nobody retains."""
     ours = volume["metadata"].get("annotations", {}).get(_PROVISIONED_BY) == PROVISIONER
     released = volume.get("status", {}).get("phase") == "Released"
     return ours and released and bool(volume["spec"].get("persistentVolumeReclaimPolicy") == "Delete")

@@ -1,4 +1,4 @@
-"""The nodes of a running local cluster: what is asked of each of them, its containerd and the API server."""
+"""The nodes of a running local cluster: whether they are ready, and the images in their containerd."""
 
 import contextlib
 from collections.abc import Mapping, Sequence

@@ -141,7 +141,7 @@ class Local:
         return member.node
 
     def _record(self) -> Record:
-        """What is known of the cluster, made and written down when it is new, with the number of nodes asked for."""
+        """What is known of the cluster, made and written down when it is new, with the requested number of nodes."""
         record = state.load(self._name)
         wanted = self._nodes if self._nodes is not None else record.nodes if record else 1
         if not 1 <= wanted <= MAX_NODES:

@@ -1,4 +1,4 @@
-"""Which provider looks after a cluster: the one that made it, the one asked for, or the one this machine is fit for."""
+"""Which provider manages a cluster: the one that made it, the requested one, or the one that this machine supports."""
 
 from dataclasses import dataclass
 
@@ -11,12 +11,12 @@ from dev.errors import DevError
 from dev.shell import find, run
 
 
-def decide(asked: str, made_by: str | None, context: str, *, docker: bool) -> str:
+def decide(requested: str, made_by: str | None, context: str, *, docker: bool) -> str:
     """Name of the provider. Pure; `made_by` is the provider of a cluster that exists already.
 
-    Raises DevError when what is asked for contradicts what is there, or a context comes without its provider.
+    Raises DevError when the request contradicts what is there, or a context comes without its provider.
     """
-    wanted = "existing" if context and asked == "auto" else asked
+    wanted = "existing" if context and requested == "auto" else requested
     if context and wanted != "existing":
         raise DevError(f"--context belongs to the provider existing, not to {wanted}")
     if made_by is not None:
@@ -44,7 +44,7 @@ def docker_answers() -> bool:
 
 @dataclass(frozen=True)
 class Wish:
-    """What the words of `up` ask for; `nodes` is None where nothing is said of them."""
+    """The options of `up`; `nodes` is None if they are not given."""
 
     provider: str = "auto"
     context: str = ""

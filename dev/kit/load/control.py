@@ -50,7 +50,7 @@ def plans(kubectl: Kubectl, service: str, model: str, dns: str = "", **changes: 
         kubectl: with the namespace of the Services.
         service: the name of the ClusterIP Service.
         model: the name of the model.
-        dns: `HOST:PORT` of the DNS server that clients of the headless Service ask (the cluster's).
+        dns: `HOST:PORT` of the DNS server that clients of the headless Service use (the cluster's).
         changes: fields of the plans.
     """
     found = kubectl.get("service", service) or {}
@@ -58,10 +58,10 @@ def plans(kubectl: Kubectl, service: str, model: str, dns: str = "", **changes: 
     if not answers(address, GRPC_PORT):
         pytest.skip("the load runs on this machine, which has no route to the cluster's Services")
     name = f"{service}-headless.{kubectl.namespace}.svc.cluster.local"
-    asked = request(model)
+    payload = request(model)
     return {
-        "ClusterIP": Plan(f"{address}:{GRPC_PORT}", asked, **changes),
-        "headless": Plan(f"dns://{resolver}/{name}:{GRPC_PORT}", asked, balanced=True, **changes),
+        "ClusterIP": Plan(f"{address}:{GRPC_PORT}", payload, **changes),
+        "headless": Plan(f"dns://{resolver}/{name}:{GRPC_PORT}", payload, balanced=True, **changes),
     }
 
 

@@ -30,7 +30,7 @@ def cluster_dns(kubectl: Kubectl) -> str:
 
 @contextmanager
 def cached(server: str, seconds: int = termination.DNS_SECONDS) -> Iterator[str]:
-    """Yield `HOST:PORT` of a DNS server that asks the one at `server` and keeps every answer for so many seconds."""
+    """Yield `HOST:PORT` of a DNS server that forwards to the one at `server` and caches every answer for so many seconds."""
     [port] = free_ports(1)
     corefile = f""".:{port} {{
     bind 127.0.0.1
@@ -66,7 +66,7 @@ def _await(process: "subprocess.Popen[bytes]", port: int) -> None:
 
 
 def addresses(server: str, name: str, port: int = 53) -> set[str]:
-    """Return the A records of a name, asked of one DNS server over UDP."""
+    """Return the A records of a name from one DNS server, over UDP."""
     labels = b"".join(bytes([len(part)]) + part.encode() for part in name.split("."))
     question = struct.pack(">HHHHHH", 1, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack(">HH", _A, _IN)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:

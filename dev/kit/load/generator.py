@@ -32,7 +32,7 @@ _WORDS_KEPT = 50
 
 @dataclass(frozen=True)
 class Plan:
-    """What is asked, of whom, and how often.
+    """What is sent, to whom, and how often.
 
     Attributes:
         target: as gRPC knows it: `HOST:PORT` or `dns://SERVER/NAME:PORT`.

@@ -1,4 +1,4 @@
-"""Versions come from go.mod files; a program is built once, whoever asks, and a failed build says why."""
+"""Versions come from go.mod files; a program is built once, however many need it, and a failed build says why."""
 
 import os
 import stat

@@ -10,7 +10,7 @@ from dev.errors import DevError
 
 
 @pytest.mark.parametrize(
-    ("asked", "made_by", "context", "docker", "provider"),
+    ("requested", "made_by", "context", "docker", "provider"),
     [
         ("auto", None, "", True, "kind"),
         ("auto", None, "", False, "local"),
@@ -21,21 +21,21 @@ from dev.errors import DevError
         ("auto", "existing", "", True, "existing"),
     ],
 )
-def test_decide(asked: str, made_by: str | None, context: str, provider: str, *, docker: bool) -> None:
-    assert decide(asked, made_by, context, docker=docker) == provider
+def test_decide(requested: str, made_by: str | None, context: str, provider: str, *, docker: bool) -> None:
+    assert decide(requested, made_by, context, docker=docker) == provider
 
 
 @pytest.mark.parametrize(
-    ("asked", "made_by", "context", "words"),
+    ("requested", "made_by", "context", "words"),
     [
         ("kind", "local", "", "made by the provider local"),
         ("auto", "local", "staging", "made by the provider local"),
         ("kind", None, "staging", "--context belongs to the provider existing"),
     ],
 )
-def test_contradictions(asked: str, made_by: str | None, context: str, words: str) -> None:
+def test_contradictions(requested: str, made_by: str | None, context: str, words: str) -> None:
     with pytest.raises(DevError, match=words):
-        decide(asked, made_by, context, docker=True)
+        decide(requested, made_by, context, docker=True)
 
 
 def test_a_named_context_is_used() -> None:

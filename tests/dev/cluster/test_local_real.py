@@ -1,4 +1,4 @@
-"""The local provider on this machine: what runs in it, what it costs to ask twice, what is left when it is gone."""
+"""The local provider on this machine: what runs in it, what a second `up` costs, what is left when it is gone."""
 
 import json
 import os

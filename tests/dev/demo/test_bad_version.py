@@ -53,7 +53,7 @@ def test_every_request_is_counted_once(target: str) -> None:
     found, stop = Requests(), threading.Event()
     with prediction.connect(target) as predictor:
         grpc.channel_ready_future(predictor.channel).result(60)
-        thread = threading.Thread(target=bad_version._ask, args=(predictor, Split(IMAGES, DIGITS), 0, found, stop))
+        thread = threading.Thread(target=bad_version._predict, args=(predictor, Split(IMAGES, DIGITS), 0, found, stop))
         thread.start()
         bad_version.wait_for_more(found, 20)
         stop.set()

@@ -73,7 +73,7 @@ async def test_slow_answers_do_not_slow_it_down() -> None:
         arrived += 1
         if arrived == 40:
             every.set()
-        await every.wait()  # a client that waited for an answer before it asks again would never get one
+        await every.wait()  # a client that waited for an answer before its next request would never get one
         return request
 
     async with serving(wait_for_all) as target:

@@ -1,4 +1,4 @@
-"""The small client: tensors there and back, and a real gRPC server that it asks."""
+"""The small client: tensors there and back, and requests to a real gRPC server."""
 
 import subprocess
 import sys
@@ -79,7 +79,7 @@ def test_every_example_is_asked_once_in_order(served: tuple[Doubler, str]) -> No
     handler, target = served
     values = np.arange(10, dtype=np.float32)
     with prediction.connect(target) as predictor:
-        measured = prediction.ask_all(predictor, "double", {"x": values}, 4)
+        measured = prediction.predict_all(predictor, "double", {"x": values}, 4)
     assert measured.answers["y"].tolist() == (2 * values).tolist()
     assert handler.sizes == [4, 4, 4, 2]
     assert len(measured.seconds) == 3

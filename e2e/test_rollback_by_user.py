@@ -1,4 +1,4 @@
-"""What a person can do about a revision that failed: cure the cause and ask again, wait, write another, go back."""
+"""What a person can do about a revision that failed: fix the cause and retry, wait, write another, go back."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ NEVER_FITS: dict[str, Any] = {"resources": {"requests": {"memory": "900Gi"}}}
 """A revision that neither fails nor gets anywhere before its deadline of ten minutes: the middle of a rollout."""
 
 
-def test_asked_again_after_the_cause_is_cured(namespace: Kubectl) -> None:
+def test_retried_after_the_cause_is_fixed(namespace: Kubectl) -> None:
     gate = {"configMap": "golden"}
     namespace.apply(config_map("golden", golden__npz=npz(half_plus(HALVES["half_plus_two"]))))
     namespace.apply(deployment("again", TWO, rollout=gated(gate)))
@@ -67,7 +67,7 @@ def test_paused_where_that_is_wanted(namespace: Kubectl) -> None:
     traffic.settled(namespace, "held", NEW)
 
 
-def test_a_newer_spec_ends_a_roll_out_that_is_under_way(namespace: Kubectl) -> None:
+def test_a_newer_spec_ends_a_rollout_that_is_under_way(namespace: Kubectl) -> None:
     namespace.apply(deployment("newer", TWO))
     wait.ready(namespace, "newer")
     with endpoints.watched(namespace, "newer") as seen:
