@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from dev.cluster import binaries, gpu, state
+from dev.cluster import binaries, fake_gpus, state
 from dev.cluster.nodes import packages
 from dev.cluster.paths import DEFAULT_NAME, kubeconfig_path
 from dev.cluster.providers.local import Local
@@ -57,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
     load = add("load", _load, "make images available to pods")
     load.add_argument("images", nargs="+", metavar="IMAGE", help="an OCI or docker archive, or a name Docker knows")
     fake = add("gpu", _gpu, "give a node GPUs that only the scheduler believes in, or take them away")
-    gpu.add_arguments(fake)
+    fake_gpus.add_arguments(fake)
     add("kubeconfig", _kubeconfig, "print the path of the cluster's kubeconfig")
     path = add("path", _path, "print the path of a program (kubectl, helm, kubeconform …), building it first")
     path.add_argument("program", choices=sorted(binaries.BY_NAME))
@@ -111,7 +111,7 @@ def _load(options: argparse.Namespace) -> int:
 
 
 def _gpu(options: argparse.Namespace) -> int:
-    return gpu.main(_existing_kubeconfig(options.name), options, say)
+    return fake_gpus.main(_existing_kubeconfig(options.name), options, say)
 
 
 def _kubeconfig(options: argparse.Namespace) -> int:

@@ -8,8 +8,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from dev.cluster.files import write_private
 from dev.cluster.pki import Pair
+from dev.cluster.private_files import write_private
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from dev.generate import chart, crd, files, reference
+from dev.generate import chart, crd, generated_files, reference
 
 # The reference and the chart are made from the same types as the CRD, not from its file: the order is for the eye.
 GENERATORS = {"crd": crd.texts, "reference": reference.texts, "chart": chart.texts}
@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     unknown = set(options.what) - set(GENERATORS)
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there is: {', '.join(GENERATORS)}")
-    done = [files.update(GENERATORS[name](), check=options.check) for name in options.what or GENERATORS]
+    done = [generated_files.update(GENERATORS[name](), check=options.check) for name in options.what or GENERATORS]
     return 0 if all(done) else 1
 
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from dev.cluster import components, kubeconfig, pki
 from dev.cluster.api_client import Api
 from dev.cluster.components import Qps
-from dev.cluster.files import write_private
 from dev.cluster.kubeconfig import Access
 from dev.cluster.nodes import addons, node_config
 from dev.cluster.nodes.network import API_PORT
 from dev.cluster.nodes.node import Node, Part
 from dev.cluster.paths import kubeconfig_path
 from dev.cluster.pki import Pair
+from dev.cluster.private_files import write_private
 
 PROGRAMS = ["kube-apiserver", "etcd", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"]
 PROGRAMS += ["coredns", "metrics-server", "pause"]

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dev.cluster import kubeconfig, pki
-from dev.cluster.files import write_private
 from dev.cluster.kubeconfig import Access
 from dev.cluster.nodes import cgroups, checks, node_config
 from dev.cluster.nodes.links import FurtherNamespaces
@@ -19,6 +18,7 @@ from dev.cluster.nodes.node_config import Places
 from dev.cluster.nodes.packages import cni_folder
 from dev.cluster.paths import state_dir
 from dev.cluster.pki import Pair
+from dev.cluster.private_files import write_private
 from dev.cluster.processes import Daemon
 from dev.errors import DevError
 from dev.repository import ROOT

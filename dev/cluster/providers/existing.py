@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dev.cluster import binaries, state
-from dev.cluster.files import write_private
 from dev.cluster.paths import kubeconfig_path
+from dev.cluster.private_files import write_private
 from dev.cluster.providers.interface import Fact, Say
 from dev.cluster.providers.kind import node_fact
 from dev.cluster.state import Record

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dev.cluster import binaries, gpu, state
+from dev.cluster import binaries, fake_gpus, state
 from dev.cluster.nodes import cgroups, namespaces
 from dev.cluster.nodes.network import Network
 from dev.cluster.paths import kubeconfig_path, state_dir
@@ -218,13 +218,13 @@ def kill(pid_file: Path) -> None:
 def gpu_pod(name: str) -> str:
     spec = {"containers": [{"name": "p", "image": "slipway/probe:1", "args": ["serve"],
                             "resources": {"limits": {"nvidia.com/gpu": "1"}}}],
-            "nodeSelector": {"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-80GB"}}  # fmt: skip
+            "nodeSelector": {"nvidia.com/fake_gpus.product": "NVIDIA-A100-SXM4-80GB"}}  # fmt: skip
     return json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec})
 
 
 def test_fake_gpus_are_real_to_the_scheduler_and_survive_the_kubelet(cluster: "Cluster") -> None:
     config = str(kubeconfig_path(NAME))
-    gpu.apply(config, "", gpu.Gpus(1), cluster.said.append)
+    fake_gpus.apply(config, "", fake_gpus.Gpus(1), cluster.said.append)
     cluster.kubectl("apply", "--filename=-", stdin=gpu_pod("first"))
     cluster.kubectl("wait", "--for=condition=Ready", "pod/first", "--timeout=60s")
     cluster.kubectl("apply", "--filename=-", stdin=gpu_pod("second"))
@@ -237,7 +237,7 @@ def test_fake_gpus_are_real_to_the_scheduler_and_survive_the_kubelet(cluster: "C
     capacity = "--output=jsonpath={.items[0].status.capacity.nvidia\\.com/gpu}"
     assert cluster.kubectl("get", "nodes", capacity) == "1"
     cluster.kubectl("delete", "pod", "first", "second", "--grace-period=1")
-    gpu.apply(config, "", None, cluster.said.append)
+    fake_gpus.apply(config, "", None, cluster.said.append)
     assert cluster.kubectl("get", "nodes", capacity) == ""
 
 

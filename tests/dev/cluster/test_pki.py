@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dev.cluster import kubeconfig, pki
-from dev.cluster.files import write_private
+from dev.cluster.private_files import write_private
 from dev.errors import DevError
 from dev.shell import run
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from dev.cluster import gpu
+from dev.cluster import fake_gpus
 from dev.cluster.nodes.addons import PROVISIONER
 from dev.cluster.nodes.provisioner import is_released, volume_for, wants_volume
 
@@ -79,35 +79,38 @@ def node(annotations: dict[str, str], labels: dict[str, str], resources: dict[st
 
 
 def test_gpus_are_a_resource_and_the_labels_of_feature_discovery() -> None:
-    meta, operations = gpu.patches(node({}, {}, {"cpu": "2"}), gpu.Gpus(2, "NVIDIA-H100-80GB-HBM3"))
+    meta, operations = fake_gpus.patches(node({}, {}, {"cpu": "2"}), fake_gpus.Gpus(2, "NVIDIA-H100-80GB-HBM3"))
     assert [(o["op"], o["path"], o["value"]) for o in operations] == [
         ("add", "/status/capacity/nvidia.com~1gpu", "2"),
         ("add", "/status/allocatable/nvidia.com~1gpu", "2"),
     ]
-    assert meta["metadata"]["labels"]["nvidia.com/gpu.product"] == "NVIDIA-H100-80GB-HBM3"
-    assert meta["metadata"]["labels"]["nvidia.com/gpu.count"] == "2"
+    assert meta["metadata"]["labels"]["nvidia.com/fake_gpus.product"] == "NVIDIA-H100-80GB-HBM3"
+    assert meta["metadata"]["labels"]["nvidia.com/fake_gpus.count"] == "2"
 
 
 def test_taking_gpus_away_takes_only_what_was_given() -> None:
-    given = node({"slipway.dev/fake-gpu": "nvidia.com/gpu"}, {"nvidia.com/gpu.count": "2", "zone": "a"},
+    given = node({"slipway.dev/fake-gpu": "nvidia.com/gpu"}, {"nvidia.com/fake_gpus.count": "2", "zone": "a"},
                  {"cpu": "2", "nvidia.com/gpu": "2"})  # fmt: skip
-    meta, operations = gpu.patches(given, None)
+    meta, operations = fake_gpus.patches(given, None)
     assert [(o["op"], o["path"]) for o in operations] == [
         ("remove", "/status/capacity/nvidia.com~1gpu"),
         ("remove", "/status/allocatable/nvidia.com~1gpu"),
     ]
-    assert meta["metadata"]["labels"] == {"nvidia.com/gpu.count": None}
+    assert meta["metadata"]["labels"] == {"nvidia.com/fake_gpus.count": None}
     assert meta["metadata"]["annotations"] == {"slipway.dev/fake-gpu": None}
 
 
 def test_real_gpus_are_left_alone() -> None:
-    real = node({}, {"nvidia.com/gpu.count": "8"}, {"nvidia.com/gpu": "8"})
-    assert gpu.patches(real, None) == ({"metadata": {"labels": {}, "annotations": {"slipway.dev/fake-gpu": None}}}, [])
+    real = node({}, {"nvidia.com/fake_gpus.count": "8"}, {"nvidia.com/gpu": "8"})
+    assert fake_gpus.patches(real, None) == (
+        {"metadata": {"labels": {}, "annotations": {"slipway.dev/fake-gpu": None}}},
+        [],
+    )
 
 
 def test_another_resource_replaces_the_one_before() -> None:
     given = node({"slipway.dev/fake-gpu": "nvidia.com/gpu"}, {}, {"nvidia.com/gpu": "2"})
-    _, operations = gpu.patches(given, gpu.Gpus(1, resource="nvidia.com/mig-1g.10gb"))
+    _, operations = fake_gpus.patches(given, fake_gpus.Gpus(1, resource="nvidia.com/mig-1g.10gb"))
     assert {(o["op"], o["path"].rpartition("/")[2]) for o in operations} == {
         ("remove", "nvidia.com~1gpu"),
         ("add", "nvidia.com~1mig-1g.10gb"),

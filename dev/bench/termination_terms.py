@@ -1,4 +1,4 @@
-"""Measures the terms of the termination formula: `python -m dev.bench.termination --cluster NAME --rounds 5`.
+"""Measures the terms of the termination formula: `python -m dev.bench.termination_terms --cluster NAME --rounds 5`.
 
 Two models get requests, each through one of its Services over many held channels. In each round a pod of each is deleted, and
 it is measured until when its address is in the EndpointSlice, in kube-proxy's rules and in the DNS, and
