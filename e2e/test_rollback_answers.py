@@ -68,8 +68,8 @@ def test_the_channel_of_the_first_minute_is_still_answered(serving: Steady) -> N
 
 
 def test_going_back_by_hand_restarts_nothing(serving: Steady) -> None:
-    """The spec of the stable revision is that revision: it is taken up again, and no pod notices."""
+    """The spec of the current revision is that revision: it is taken up again, and no pod notices."""
     serving.kubectl.apply(serving.good)
     state = wait.ready(serving.kubectl, "digits")
-    assert state["status"]["updateRevision"] == serving.stable
+    assert state["status"]["updateRevision"] == serving.revision
     serving.untouched()

@@ -19,7 +19,7 @@ def ready(resource: Manifest) -> bool:
 
 
 def rolled_back(resource: Manifest) -> bool:
-    """Tell whether the newest spec has failed and the stable revision is served again, by nothing else."""
+    """Tell whether the newest spec has failed and the current revision is served again, by nothing else."""
     back, progressing = condition(resource, "RolledBack"), condition(resource, "Progressing")
     current = back.get("observedGeneration") == resource["metadata"]["generation"]
     return bool(current and back["status"] == "True" and progressing["status"] == "False")

@@ -40,7 +40,7 @@ def gated(golden: Mapping[str, Any], metrics: Mapping[str, str] | None = None, *
 
 
 def rolled_back(kubectl: Kubectl, name: str, reason: str, words: str = "", seconds: float = 240) -> Manifest:
-    """Wait until the newest spec failed for a reason and the stable revision alone is there again, all of it."""
+    """Wait until the newest spec failed for a reason and the current revision alone is there again, all of it."""
 
     def holds(state: Manifest) -> bool:
         back, is_ready = current(state, "RolledBack"), current(state, "Ready")

@@ -125,7 +125,7 @@ class Lane:
         return self.world.is_ready(NAME)
 
     def rolled_back(self) -> bool:
-        """Tell whether the newest spec has failed and the stable revision alone is served, and said to be."""
+        """Tell whether the newest spec has failed and the current revision alone is served, and said to be."""
         body = self.world.get("ModelDeployment", NAME)
         conditions = {item["type"]: item for item in body.get("status", {}).get("conditions", [])}
         told = conditions.get("RolledBack", {})

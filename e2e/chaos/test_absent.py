@@ -61,7 +61,7 @@ def test_nothing_bad_is_served_and_what_is_good_lives(lane: Lane, bad: str) -> N
         eventually(lambda: any(map(has_failed, lane.pods(stable + 1))), "a bad pod has failed", 120)
         assert endpoints(lane) == names(lane.pods(stable))
 
-        # A stable pod dies: another of its revision takes its place, and is checked against the golden set first.
+        # A pod of the current revision dies: another of its revision takes its place, and is checked against the golden set first.
         victim = min(names(lane.pods(stable)))
         lane.world.api.delete(lane.world.path("Pod", victim))
         eventually(lambda: ready(lane, stable) >= 2, "the dead pod is replaced", 120)

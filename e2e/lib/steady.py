@@ -21,7 +21,7 @@ class Steady:
     Attributes:
         good: the manifest that is served.
         first: uids of the pods that served first.
-        stable: number of the revision that they run.
+        revision: number of the revision that they run.
         predictor: a channel that is never closed.
         seen: everything that its endpoints ever were.
     """
@@ -30,7 +30,7 @@ class Steady:
     name: str
     good: Manifest
     first: set[str]
-    stable: int
+    revision: int
     predictor: Predictor
     seen: Endpoints
 
@@ -53,10 +53,10 @@ class Steady:
         requested = (self.kubectl.get(KIND, self.name) or {})["spec"]
         state = gates.rolled_back(self.kubectl, self.name, reason, words, seconds)
         number = state["status"]["updateRevision"]
-        assert number > self.stable
+        assert number > self.revision
         assert state["spec"] == requested  # the user's wish stays as it was written
         assert current(state, "Available")["status"] == "True"
-        assert state["status"]["currentRevision"] == state["status"]["targetRevision"] == self.stable
+        assert state["status"]["currentRevision"] == state["status"]["targetRevision"] == self.revision
         assert gates.verdicts(state)[number] == ("Failed", reason)
         wait.until(self.kubectl, "deployment", self.name, lambda _: uids(pods(self.kubectl, self.name)) == self.first)
         self.untouched()
@@ -67,12 +67,12 @@ class Steady:
         """Fail unless `kubectl get` and `kubectl describe` alone say what is served, what failed, why, and what to do."""
         number = state["status"]["updateRevision"]
         message = current(state, "Ready")["message"]
-        for part in (f"revision {number}", f"revision {self.stable}", "retry", words):
+        for part in (f"revision {number}", f"revision {self.revision}", "retry", words):
             assert part.lower() in message.lower(), message
         header, row = self.kubectl.run("get", "mdep", self.name).stdout.splitlines()
         columns = dict(zip(header.split(), row.split(), strict=False))
         shown = [columns[name] for name in ("NAME", "READY", "REVISION", "TARGET")]
-        assert shown == [self.name, "False", str(number), str(self.stable)]
+        assert shown == [self.name, "False", str(number), str(self.revision)]
         described = self.kubectl.run("describe", "mdep", self.name).stdout
         for part in (reason, "RolledBack", words):
             assert part.lower() in described.lower(), described
