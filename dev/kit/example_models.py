@@ -1,4 +1,4 @@
-"""Middle steps: train and export where that has not been done, and publish into a volume of the cluster."""
+"""The models of the examples: trained and exported unless that has been done, and published into a volume of the cluster."""
 
 import io
 import json

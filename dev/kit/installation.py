@@ -1,4 +1,4 @@
-"""First steps: a cluster, the three images in it, and the chart installed. The e2e tests start with the same."""
+"""An installed Slipway: a cluster, the three images in it, and the chart; and how its pods are reached."""
 
 import json
 from dataclasses import dataclass
@@ -52,11 +52,8 @@ def kubectl(cluster: str) -> Kubectl:
 
 
 def tool(name: str) -> Path:
-    """Return the path of kubectl or helm, built where the cache lacks it."""
-    try:
-        return binaries.ensure(name)
-    except DevError as error:
-        raise DevError(str(error)) from None
+    """Return the path of kubectl or helm, built if it is not in the cache."""
+    return binaries.ensure(name)
 
 
 def up(options: Options, console: Console) -> Kubectl:

@@ -1,4 +1,4 @@
-"""kubectl as a typed object: run, read, apply, watch, forward. The only way the demo and the e2e tests reach a cluster."""
+"""kubectl as a typed object: run, read, apply, watch, forward. The only way in which demo, benchmarks and e2e tests reach a cluster."""
 
 import json
 import os

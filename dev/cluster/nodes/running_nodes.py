@@ -36,7 +36,7 @@ def store(member: Node) -> image_archives.Store:
     """The images of a node. Raises DevError while its containerd does not run."""
     if not accepts(member.places.socket):
         raise DevError(f"{member.node} is not running", "Start the cluster: `python -m dev.cluster up`.")
-    return image_archives.Store(member.places.socket, member.places.state / "image_archives.json")
+    return image_archives.Store(member.places.socket, member.places.state / "images.json")
 
 
 def await_nodes(first: ControlPlaneNode, others: Sequence[Node], not_before: Mapping[str, str]) -> None:

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dev.cluster import binaries, processes, state
-from dev.cluster.nodes import addons, cgroups, checks, namespaces, node, packages, running_nodes
+from dev.cluster.nodes import addons, cgroups, checks, namespaces, packages, running_nodes
 from dev.cluster.nodes.controlplane_node import PROGRAMS, ControlPlaneNode
 from dev.cluster.nodes.links import FurtherNamespaces
 from dev.cluster.nodes.namespaces import KUBELET_ROOT, Namespaces
 from dev.cluster.nodes.network import MAX_CLUSTERS, MAX_NODES, Network, choose, overlaps, parse_routes
-from dev.cluster.nodes.node import Node, Part
+from dev.cluster.nodes.node import EVERYWHERE, Node, Part, further, namespaces_of
 from dev.cluster.paths import kubeconfig_path, state_dir
 from dev.cluster.providers.interface import Fact, Say
 from dev.cluster.state import Record
@@ -64,7 +64,7 @@ class Local:
         for other in others:
             self._make(other, node)
         self._start_all(node, others, fresh=fresh)
-        ready = ", ".join(node.node for machine in (node, *others))
+        ready = ", ".join(member.node for member in (node, *others))
         self._say(f"{ready}: Ready after {time.monotonic() - started:.1f} s")
 
     def down(self) -> None:
@@ -89,12 +89,12 @@ class Local:
     def status(self) -> list[Fact]:
         """See Provider."""
         checks.root()
-        first, *others = self._machines()
+        first, *others = self._members()
         facts = []
         for member in (first, *others):
             where = f" ({member.node})" if member is not first else ""
             facts.append(Fact(f"namespaces{where}", member.namespaces.exist(), str(member.namespaces.folder)))
-            known = {path.stem for path in member.places.run.glob("*.pid")} | set(node.EVERYWHERE)
+            known = {path.stem for path in member.places.run.glob("*.pid")} | set(EVERYWHERE)
             for pid_file in (member.places.run / f"{name}.pid" for name in sorted(known)):
                 pid = processes.running_pid(pid_file)
                 log = member.places.logs / f"{pid_file.stem}.log"
@@ -111,7 +111,7 @@ class Local:
     def load(self, names: Sequence[str]) -> None:
         """See Provider."""
         checks.root()
-        stores = [running_nodes.store(member) for member in self._machines()]
+        stores = [running_nodes.store(member) for member in self._members()]
         for name in names:
             with tempfile.TemporaryDirectory() as scratch:
                 archive = Path(name) if Path(name).exists() else _save_from_docker(name, Path(scratch))
@@ -163,7 +163,7 @@ class Local:
             state.save(self._name, record)
         return record
 
-    def _machines(self) -> list[Node]:
+    def _members(self) -> list[Node]:
         """Every node the cluster is said to have."""
         record = state.load(self._name)
         if record is None:
@@ -171,7 +171,7 @@ class Local:
         return [Node(self._name, Network(record.index, number), {}) for number in range(1, record.nodes + 1)]
 
     def _member(self, number: int) -> Node:
-        found = self._machines()
+        found = self._members()
         if not 1 <= number <= len(found):
             raise DevError(f"the cluster {self._name} has no node {number}", f"It has {len(found)}.")
         return found[number - 1]
@@ -187,8 +187,8 @@ class Local:
         member.namespaces.create()
 
     def _remove_further(self, network: Network) -> None:
-        for number in node.further(self._name):
-            node.namespaces_of(self._name, Network(network.index, number)).remove()
+        for number in further(self._name):
+            namespaces_of(self._name, Network(network.index, number)).remove()
 
     def _linked_networks(self) -> list[Network]:
         """Every network whose link leads to this cluster: one, or none when there is no cluster."""

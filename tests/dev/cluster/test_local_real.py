@@ -218,7 +218,7 @@ def kill(pid_file: Path) -> None:
 def gpu_pod(name: str) -> str:
     spec = {"containers": [{"name": "p", "image": "slipway/probe:1", "args": ["serve"],
                             "resources": {"limits": {"nvidia.com/gpu": "1"}}}],
-            "nodeSelector": {"nvidia.com/fake_gpus.product": "NVIDIA-A100-SXM4-80GB"}}  # fmt: skip
+            "nodeSelector": {"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-80GB"}}  # fmt: skip
     return json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec})
 
 

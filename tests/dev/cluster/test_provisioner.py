@@ -84,24 +84,24 @@ def test_gpus_are_a_resource_and_the_labels_of_feature_discovery() -> None:
         ("add", "/status/capacity/nvidia.com~1gpu", "2"),
         ("add", "/status/allocatable/nvidia.com~1gpu", "2"),
     ]
-    assert meta["metadata"]["labels"]["nvidia.com/fake_gpus.product"] == "NVIDIA-H100-80GB-HBM3"
-    assert meta["metadata"]["labels"]["nvidia.com/fake_gpus.count"] == "2"
+    assert meta["metadata"]["labels"]["nvidia.com/gpu.product"] == "NVIDIA-H100-80GB-HBM3"
+    assert meta["metadata"]["labels"]["nvidia.com/gpu.count"] == "2"
 
 
 def test_taking_gpus_away_takes_only_what_was_given() -> None:
-    given = node({"slipway.dev/fake-gpu": "nvidia.com/gpu"}, {"nvidia.com/fake_gpus.count": "2", "zone": "a"},
+    given = node({"slipway.dev/fake-gpu": "nvidia.com/gpu"}, {"nvidia.com/gpu.count": "2", "zone": "a"},
                  {"cpu": "2", "nvidia.com/gpu": "2"})  # fmt: skip
     meta, operations = fake_gpus.patches(given, None)
     assert [(o["op"], o["path"]) for o in operations] == [
         ("remove", "/status/capacity/nvidia.com~1gpu"),
         ("remove", "/status/allocatable/nvidia.com~1gpu"),
     ]
-    assert meta["metadata"]["labels"] == {"nvidia.com/fake_gpus.count": None}
+    assert meta["metadata"]["labels"] == {"nvidia.com/gpu.count": None}
     assert meta["metadata"]["annotations"] == {"slipway.dev/fake-gpu": None}
 
 
 def test_real_gpus_are_left_alone() -> None:
-    real = node({}, {"nvidia.com/fake_gpus.count": "8"}, {"nvidia.com/gpu": "8"})
+    real = node({}, {"nvidia.com/gpu.count": "8"}, {"nvidia.com/gpu": "8"})
     assert fake_gpus.patches(real, None) == (
         {"metadata": {"labels": {}, "annotations": {"slipway.dev/fake-gpu": None}}},
         [],
