@@ -11,15 +11,18 @@ from typing import Any
 
 import pytest
 import yaml
-from slipway.cluster.kinds import CREATED_KINDS
 
 from dev.cluster.api_client import Api, ApiError
 from dev.cluster.controlplane import ControlPlane
-from slipway import render
-from slipway.api import ModelDeploymentSpec
-from slipway.decide import Plan
 from slipway.domain import revisions
+from slipway.decide import diff
+from slipway import render
+from slipway.decide import State, make_plan
+from slipway.kube import cache
+from slipway.api import ModelDeploymentSpec
+from slipway.cluster.kinds import CREATED_KINDS
 from slipway.domain.objects import Apply, Delete, Observed, Pod, Ref
+from slipway.decide import Plan
 from slipway.render import Owner, Pin, Wanted
 from tests.kit.builders import DEFAULTS, NOW, World, actions
 
