@@ -23,11 +23,11 @@ help: ## Show this list
 
 .PHONY: demo
 demo: $(STAMP) ## From nothing to a trained model that answers on Kubernetes
-	$(PYTHON) -m demo up $(INSTALL_PACKAGES)
+	$(PYTHON) -m dev.demo up $(INSTALL_PACKAGES)
 
 .PHONY: demo-down
 demo-down: $(STAMP) ## Remove what the demo made, the local cluster included
-	$(PYTHON) -m demo down
+	$(PYTHON) -m dev.demo down
 
 .PHONY: test
 test: $(STAMP) binaries ## Every test but e2e: unit, golden, chart, images, model server, real API server
@@ -43,18 +43,18 @@ e2e: $(STAMP) cluster images ## Tests on real pods, with real gRPC
 chaos: $(STAMP) ## Faults on real pods: the operator killed, absent, doubled; the API server in trouble
 	$(STEP) "faults, in a cluster of their own"
 	SLIPWAY_CHAOS=1 $(PYTHON) -m pytest -n 4 --dist loadgroup e2e/chaos
-	$(PYTHON) -m cluster down --name=slipway-chaos
+	$(PYTHON) -m dev.cluster down --name=slipway-chaos
 
 .PHONY: bench
 bench: $(STAMP) ## The operator against the control plane's own speed, on 50 simulated nodes
-	$(PYTHON) -m bench --check --json build/bench.json
+	$(PYTHON) -m dev.bench --check --json build/bench.json
 
-.PHONY: drain-test
-drain-test: $(STAMP) images ## 10^5 calls through each Service while pods go in every way there is, on two nodes (about 20 min)
+.PHONY: zero-downtime
+zero-downtime: $(STAMP) images ## 10^5 calls through each Service while pods go away in every way there is, on two nodes (about 20 min)
 	$(STEP) "no request lost"
-	$(PYTHON) -m cluster up --name drain --nodes 2 $(INSTALL_PACKAGES)
-	SLIPWAY_CLUSTER=drain SLIPWAY_LOAD_CALLS=$${SLIPWAY_LOAD_CALLS:-100000} $(PYTHON) -m pytest -n 0 -v -s e2e/test_no_request_lost.py e2e/test_spread.py
-	$(PYTHON) -m cluster down --name drain
+	$(PYTHON) -m dev.cluster up --name zero-downtime --nodes 2 $(INSTALL_PACKAGES)
+	SLIPWAY_CLUSTER=zero-downtime SLIPWAY_LOAD_CALLS=$${SLIPWAY_LOAD_CALLS:-100000} $(PYTHON) -m pytest -n 0 -v -s e2e/test_no_request_lost.py e2e/test_spread.py
+	$(PYTHON) -m dev.cluster down --name zero-downtime
 
 ##@ The habits
 .PHONY: lint
@@ -66,7 +66,7 @@ lint: $(STAMP) ## ruff (rules and format), import-linter
 
 .PHONY: type
 type: $(STAMP) ## mypy, strict
-	$(PYTHON) -m mypy operator images/tools images/model-server images/build.py cluster charts demo bench e2e examples tests
+	$(PYTHON) -m mypy operator images/tools images/model-server images/build.py dev e2e examples tests
 
 .PHONY: format
 format: $(STAMP) ## Let ruff put things in order
@@ -77,9 +77,7 @@ GENERATED := crds charts docs/api-reference.md
 
 .PHONY: generate
 generate: $(STAMP) ## Write what is generated: CRD, its copy in the chart, schema and tables, API reference
-	$(PYTHON) -m slipway.api.crd
-	$(PYTHON) -m slipway.api.reference
-	$(PYTHON) -m charts.generate
+	$(PYTHON) -m dev.generate
 
 .PHONY: verify
 verify: generate ## Fail when something generated was not committed
@@ -98,11 +96,11 @@ COMPILE := --universal --generate-hashes --no-emit-index-url --no-annotate --pyt
 ##@ The parts
 .PHONY: cluster
 cluster: $(STAMP) ## A Kubernetes to run on: kind where Docker runs, else built here from Go modules
-	$(PYTHON) -m cluster up $(NAMED) $(INSTALL_PACKAGES)
+	$(PYTHON) -m dev.cluster up $(NAMED) $(INSTALL_PACKAGES)
 
 .PHONY: cluster-down
 cluster-down: $(STAMP) ## Stop the cluster and leave nothing of it
-	$(PYTHON) -m cluster down $(NAMED)
+	$(PYTHON) -m dev.cluster down $(NAMED)
 
 .PHONY: images
 images: $(STAMP) ## Build the three images
@@ -110,7 +108,7 @@ images: $(STAMP) ## Build the three images
 
 .PHONY: binaries
 binaries: $(STAMP) ## Build what the tests need of Kubernetes, helm and kubeconform (cached outside the repository)
-	$(PYTHON) -m cluster build $(INSTALL_PACKAGES)
+	$(PYTHON) -m dev.cluster build $(INSTALL_PACKAGES)
 
 .PHONY: setup
 setup: $(STAMP) ## The Python environment in .venv

@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -12,17 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from demo import manifests, platform
-from demo.console import Console
-from demo.kubectl import Kubectl
-from demo.shell import ROOT
-from e2e.lib import archives
-from e2e.lib.locks import locked
+from dev.kit import installation, manifests
+from dev.kit.kubectl import Kubectl
+from dev.kit.locks import locked
+from dev.kit.preparation import prepare
+from dev.kit.tiny_models import BUILD, models_folder
+from dev.repository import ROOT
 
 CLUSTER = os.environ.get("SLIPWAY_CLUSTER", "slipway")
-BUILD = ROOT / "build" / "e2e"
-
-
 TEST_SECONDS = 600
 """Of one test, what it waits for included: the cluster, that another worker prepares, and the GPU, that another has."""
 
@@ -48,45 +44,17 @@ def kubectl(tmp_path_factory: pytest.TempPathFactory, testrun_uid: str) -> Kubec
             for old in BUILD.glob("ready-*"):
                 old.unlink()
             done.write_text("failed")  # until the end is reached: no other worker tries again
-            prepare()
+            prepare(CLUSTER)
             done.write_text("")
     if done.read_text() == "failed":
         pytest.fail("another worker could not prepare the cluster; its error says why")
-    return platform.kubectl(CLUSTER)
-
-
-def prepare() -> None:
-    """Bring up what is missing: cluster, images, chart, archive server."""
-    if os.environ.get("SLIPWAY_E2E_REUSE"):  # while tests are written: what is installed is what is tested
-        client = platform.kubectl(CLUSTER)
-    else:
-        client = platform.up(platform.Options(CLUSTER, install_packages=os.geteuid() == 0), Console(sys.stderr))
-    archives.start(client, models_folder() / "files")
+    return installation.kubectl(CLUSTER)
 
 
 @pytest.fixture(scope="session")
 def models(kubectl: Kubectl) -> Path:
     """Folder of the tiny models: NAME/1."""
     return models_folder()
-
-
-def models_folder() -> Path:
-    """Return the folder of the tiny models, made once for this version of the programs that make them."""
-    folder = BUILD / "models"
-    sources = [ROOT / "e2e" / "lib" / name for name in ("models.py", "gated.py")]
-    sources += (ROOT / "examples" / "train").glob("*.py")
-    if folder.is_dir() and folder.stat().st_mtime > max(source.stat().st_mtime for source in sources):
-        return folder
-    with tempfile.TemporaryDirectory(dir=BUILD) as scratch:
-        made = Path(scratch) / "models"
-        made.mkdir()
-        quiet = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_ENABLE_ONEDNN_OPTS": "0", "CUDA_VISIBLE_DEVICES": "-1"}
-        subprocess.run([sys.executable, "-m", "e2e.lib.models", str(made)], cwd=ROOT, env=quiet, check=True)
-        if folder.exists():
-            folder.rename(Path(scratch) / "old")
-        made.rename(folder)
-        folder.touch()
-    return folder
 
 
 @contextmanager
@@ -103,7 +71,7 @@ def fresh_namespace(kubectl: Kubectl, label: str) -> Iterator[Kubectl]:
     kubectl.run("delete", "namespace", name, "--wait=false")
     client.run(
         "delete", "pods", "--all", "--grace-period=1", "--wait=false"
-    )  # no need to drain: the GPU is free sooner
+    )  # no need for a graceful termination: the GPU is free sooner
     assert not checked.warnings, checked.warnings
 
 
@@ -125,7 +93,7 @@ def operator_alone(kubectl: Kubectl) -> Iterator[None]:
 def one_gpu(kubectl: Kubectl) -> Iterator[str]:
     """A node with one GPU that exists for the scheduler only; yields its product. One test at a time has it."""
     product = "NVIDIA-A100-SXM4-80GB"
-    command = [sys.executable, "-m", "cluster", "gpu", f"--name={CLUSTER}"]
+    command = [sys.executable, "-m", "dev.cluster", "gpu", f"--name={CLUSTER}"]
     with alone("gpu"):
         subprocess.run([*command, "--count=1", f"--product={product}"], cwd=ROOT, check=True)
         yield product

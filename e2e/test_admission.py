@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from demo.kubectl import Kubectl, KubectlError, Manifest
-from e2e.lib.resources import deployment
+from dev.kit.kubectl import Kubectl, KubectlError, Manifest
+from dev.kit.model_deployments import deployment
 
 
 def changed(**spec: Any) -> Manifest:

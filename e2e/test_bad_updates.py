@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from demo.client import Predictor
-from demo.kubectl import Kubectl, Manifest
-from e2e.lib import traffic, wait
-from e2e.lib.archives import url
-from e2e.lib.models import HALVES
-from e2e.lib.resources import RESOURCES, current, deployment, pods, uids
+from dev.kit import traffic, wait
+from dev.kit.archive_server import url
+from dev.kit.conditions import current
+from dev.kit.kubectl import Kubectl, Manifest
+from dev.kit.model_deployments import RESOURCES, deployment, pods, uids
+from dev.kit.prediction import Predictor
+from dev.kit.tiny_models import HALVES
 
 NAME = "steady"
 GOOD = url("half_plus_two.tar.gz")
@@ -33,7 +34,7 @@ class Steady:
 
     def serves(self) -> None:
         """Fail unless the first pod is there, was never restarted, and answers on the old channel."""
-        assert traffic.ask(self.predictor, NAME) == EXPECTED
+        assert traffic.predict(self.predictor, NAME) == EXPECTED
         old = [pod for pod in pods(self.kubectl, NAME) if pod["metadata"]["uid"] in self.first]
         assert uids(old) == self.first
         assert [status["restartCount"] for pod in old for status in pod["status"]["containerStatuses"]] == [0]
@@ -71,7 +72,7 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {
     "variables cut short": (fetched("corrupt.tar.gz"), "LoadFailed", "Read less bytes than requested"),
     "too little memory": (
         {"resources": {"requests": {"memory": "40Mi"}, "limits": {"memory": "40Mi"}}},  # enough to fetch, not to load
-        "OutOfMemory",
+        "OOMKilled",
         "memory",
     ),
     "GPU that no node has": (

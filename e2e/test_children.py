@@ -1,11 +1,11 @@
 """What belongs to a ModelDeployment and what does not: repaired, left alone, refused, deleted with it."""
 
-from demo.kubectl import Kubectl, Manifest
-from demo.progress import condition
-from e2e.lib import traffic, wait
-from e2e.lib.archives import url
-from e2e.lib.models import HALVES
-from e2e.lib.resources import children, deployment, pods
+from dev.kit import traffic, wait
+from dev.kit.archive_server import url
+from dev.kit.conditions import condition
+from dev.kit.kubectl import Kubectl, Manifest
+from dev.kit.model_deployments import children, deployment, pods
+from dev.kit.tiny_models import HALVES
 
 MODEL = url("half_plus_two.tar.gz")
 
@@ -37,7 +37,7 @@ def test_two_that_want_one_name(namespace: Kubectl) -> None:
     wait.refused(namespace, "twin-headless", "NameConflict", "twin-headless")
     assert children(namespace, "twin")["Service/twin-headless"]["metadata"]["uid"] == service["metadata"]["uid"]
     assert condition(namespace.get("mdep", "twin") or {}, "Ready")["status"] == "True"
-    assert traffic.ask_once(namespace, "twin") == traffic.answer_of(HALVES["half_plus_two"])
+    assert traffic.predict_once(namespace, "twin") == traffic.answer_of(HALVES["half_plus_two"])
 
 
 def test_drift_is_repaired_and_what_others_add_stays(namespace: Kubectl) -> None:

@@ -1,12 +1,13 @@
-"""The image's server in a pod like the operator's keeps the contract: the conformance suite asks it over the wire."""
+"""The image's server in a pod like the operator's keeps the contract: the conformance suite tests it over the wire."""
 
 from pathlib import Path
 
-from demo.kubectl import Kubectl, Manifest
-from demo.progress import condition
-from e2e.lib import conformance, wait
-from e2e.lib.archives import url
-from e2e.lib.resources import deployment
+from dev.kit import wait
+from dev.kit.archive_server import url
+from dev.kit.conditions import condition
+from dev.kit.kubectl import Kubectl, Manifest
+from dev.kit.model_deployments import deployment
+from e2e.lib import conformance
 from tests.conformance import suite
 
 NAME = "contract"
@@ -20,7 +21,7 @@ def words(kubectl: Kubectl) -> str:
 
 
 def started(kubectl: Kubectl) -> Manifest:
-    """Start the server, with image and pod from the operator, which is asked for a model without pods; return the pod."""
+    """Start the server, with image and pod from the operator, which gets a model without pods; return the pod."""
     kubectl.apply(deployment(NAME, url(conformance.ARCHIVE), replicas=0))
     kubectl.run("wait", "--for=create", f"deployment/{NAME}", "--timeout=180s", timeout=190)
     rendered = kubectl.get("deployment", NAME)

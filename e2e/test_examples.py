@@ -1,4 +1,4 @@
-"""Every example in the repository, applied as it stands and asked about examples that training never saw."""
+"""Every example in the repository, applied as it stands and tested with examples that training never saw."""
 
 import json
 import subprocess
@@ -8,13 +8,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from demo import model, tour
-from demo.client import Array, ask_all, http
-from demo.kubectl import Kubectl
-from demo.reach import service
-from demo.shell import ROOT
-from e2e.lib import traffic, wait
-from e2e.lib.resources import children, current
+from dev.kit import example_models, traffic, wait
+from dev.kit.conditions import current
+from dev.kit.kubectl import Kubectl
+from dev.kit.model_deployments import children
+from dev.kit.prediction import Array, http, predict_all, rest_digits
+from dev.kit.reach import service
+from dev.repository import ROOT
 
 FOLDER = ROOT / "examples"
 MODELS = ("digits", "diabetes", "breast-cancer")
@@ -23,40 +23,40 @@ MODELS = ("digits", "diabetes", "breast-cancer")
 @pytest.fixture(scope="module")
 def volume(shared_namespace: Kubectl) -> Kubectl:
     """A namespace with the claim `models`, and the three trained models published in it."""
-    model.prepare_volume(shared_namespace)
+    example_models.prepare_volume(shared_namespace)
     for name in MODELS:
-        trained = model.of(name)
+        trained = example_models.of(name)
         if not (trained.root / "golden.npz").is_file():
             subprocess.run(
                 [sys.executable, "-m", f"examples.train.{trained.program}", str(trained.root)], cwd=ROOT, check=True
             )
-        published = model.publish(shared_namespace, name, trained.folder)
+        published = example_models.publish(shared_namespace, name, trained.folder)
         assert published.version == 1
-        again = model.publish(shared_namespace, name, trained.folder)
+        again = example_models.publish(shared_namespace, name, trained.folder)
         assert again == published
-    assert model.publish_golden(shared_namespace, model.of("digits")) == "digits-golden"
+    assert example_models.publish_golden(shared_namespace, example_models.of("digits")) == "digits-golden"
     return shared_namespace
 
 
 def split(name: str) -> tuple[Array, Array]:
-    with np.load(model.of(name).root / "test.npz") as file:
+    with np.load(example_models.of(name).root / "test.npz") as file:
         return file["inputs"], file["targets"]
 
 
 def served(kubectl: Kubectl, name: str, input_name: str, values: Array, batch: int = 32) -> dict[str, Array]:
     with traffic.held(kubectl, name) as predictor:
-        return dict(ask_all(predictor, name, {input_name: values}, batch).answers)
+        return dict(predict_all(predictor, name, {input_name: values}, batch).answers)
 
 
 def digits(kubectl: Kubectl, name: str) -> None:
     images, targets = split("digits")
     answers = served(kubectl, name, "image", images)
     assert float((answers["digit"] == targets).mean()) == pytest.approx(
-        model.of("digits").metrics["accuracy"], abs=0.01
+        example_models.of("digits").metrics["accuracy"], abs=0.01
     )
     assert answers["probabilities"].sum(axis=1) == pytest.approx(1, abs=1e-5)
     with service(kubectl, name) as route:
-        rest = tour.rest_digits(f"{route.http}/v1/models/{name}:predict", images[:8])
+        rest = rest_digits(f"{route.http}/v1/models/{name}:predict", images[:8])
     assert rest.tolist() == answers["digit"][:8].tolist()
 
 
@@ -64,7 +64,7 @@ def diabetes(kubectl: Kubectl, name: str) -> None:
     features, targets = split("diabetes")
     answers = served(kubectl, name, "features", features)["progression"][:, 0]
     error = float(np.abs(answers - targets).mean())
-    assert error == pytest.approx(model.of("diabetes").metrics["meanAbsoluteError"], rel=1e-3)
+    assert error == pytest.approx(example_models.of("diabetes").metrics["meanAbsoluteError"], rel=1e-3)
 
 
 def breast_cancer(kubectl: Kubectl, name: str) -> None:
@@ -135,14 +135,14 @@ def served_before(kubectl: Kubectl, name: str) -> None:
     del earlier["spec"]["pinnedRevision"]
     earlier["spec"]["model"]["version"] = 1
     kubectl.apply(earlier)
-    assert wait.ready(kubectl, name)["status"]["revision"] == 1
+    assert wait.ready(kubectl, name)["status"]["updateRevision"] == 1
 
 
 def as_pinned(kubectl: Kubectl, name: str) -> None:
-    """See that the revision is the old one although the spec asks for another version."""
+    """See that the revision is the old one although the spec requests another version."""
     state = wait.ready(kubectl, name)
     assert (state["spec"]["model"]["version"], state["status"]["modelVersion"]) == (2, 1)
-    assert state["status"]["servedRevision"] == 1
+    assert state["status"]["targetRevision"] == 1
 
 
 BEFORE: dict[str, Callable[[Kubectl, str], None]] = {"pinned.yaml": served_before}

@@ -1,11 +1,11 @@
 """ModelDeployments that never worked, next to others that do: status words, and no neighbour is disturbed."""
 
-from demo.kubectl import Kubectl
-from demo.progress import condition
-from e2e.lib import traffic, wait
-from e2e.lib.archives import url
-from e2e.lib.models import HALVES
-from e2e.lib.resources import KIND, deployment, pods
+from dev.kit import traffic, wait
+from dev.kit.archive_server import url
+from dev.kit.conditions import condition
+from dev.kit.kubectl import Kubectl
+from dev.kit.model_deployments import KIND, deployment, pods
+from dev.kit.tiny_models import HALVES
 
 
 def test_poisoned_neighbours_hold_nobody_up(namespace: Kubectl) -> None:
@@ -15,7 +15,7 @@ def test_poisoned_neighbours_hold_nobody_up(namespace: Kubectl) -> None:
     }
     namespace.apply(*bad.values(), deployment("good", url("half_plus_two.tar.gz")))
     wait.ready(namespace, "good")
-    assert traffic.ask_once(namespace, "good") == traffic.answer_of(HALVES["half_plus_two"])
+    assert traffic.predict_once(namespace, "good") == traffic.answer_of(HALVES["half_plus_two"])
     wait.refused(namespace, "flag", "UnknownFlag", "no_such_flag")
     wait.refused(namespace, "affinity", "ApplyFailed", "affinity")
 
@@ -33,14 +33,14 @@ def test_mended_by_an_update(namespace: Kubectl) -> None:
     wait.refused(namespace, "mended", "FetchFailed", "404")
     namespace.apply(deployment("mended", url("half_plus_three.tar.gz")))
     wait.ready(namespace, "mended")
-    assert traffic.ask_once(namespace, "mended") == traffic.answer_of(HALVES["half_plus_three"])
+    assert traffic.predict_once(namespace, "mended") == traffic.answer_of(HALVES["half_plus_three"])
 
 
 def test_listed_with_all_columns(namespace: Kubectl) -> None:
     namespace.apply(deployment("listed", url("half_plus_two.tar.gz")))
     wait.ready(namespace, "listed")
     header, row = namespace.run("get", "mdep").stdout.splitlines()
-    assert header.split()[:7] == ["NAME", "READY", "REVISION", "SERVES", "REPLICAS", "VERSION", "AGE"]
+    assert header.split()[:7] == ["NAME", "READY", "REVISION", "TARGET", "REPLICAS", "VERSION", "AGE"]
     assert row.split()[:6] == ["listed", "True", "1", "1", "1", "1"]
     assert "mdep" in namespace.run("api-resources").stdout
     assert f"{KIND}.serving.slipway.dev/listed" in namespace.run("get", "all", "--output=name").stdout

@@ -1,4 +1,4 @@
-"""Gates that a model passes, from every place where a golden set can lie; and what a pilot says about it in numbers.
+"""Gates that a model passes, from every place where a golden set can lie; and what a prober says about it in numbers.
 
 All models of this module start at the same time, and each test looks at one of them.
 """
@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from demo import manifests, model
-from demo.kubectl import Kubectl
-from e2e.conftest import models_folder
-from e2e.lib import archives, endpoints, traffic, wait
-from e2e.lib.archives import url
-from e2e.lib.gates import GOLDEN_X, config_map, gated, half_plus, npz, verdicts
-from e2e.lib.models import HALVES
-from e2e.lib.resources import current, deployment, pods
+from dev.kit import archive_server, example_models, manifests, traffic, wait
+from dev.kit.archive_server import url
+from dev.kit.conditions import current
+from dev.kit.gates import GOLDEN_X, config_map, gated, half_plus, npz, verdicts
+from dev.kit.kubectl import Kubectl
+from dev.kit.model_deployments import deployment, pods
+from dev.kit.tiny_models import HALVES, models_folder
+from e2e.lib import endpoints
 
 TWO = half_plus(HALVES["half_plus_two"])
 LINES = "".join(
@@ -54,7 +54,7 @@ def started(shared_namespace: Kubectl) -> Kubectl:
         config_map("both", half__jsonl=LINES, other__npz=npz(TWO)),
         config_map("tuned", golden__npz=npz(TWO | {"tune:inputs/offset": np.full(4, 2, np.float32)})),
     )
-    model.prepare_volume(shared_namespace)
+    example_models.prepare_volume(shared_namespace)
     write(shared_namespace, "/models/golden/digits.npz", golden)
     shared_namespace.apply(
         *(deployment(name, url(f"{file}.tar.gz"), rollout=gate) for name, (file, gate) in GATES.items())
@@ -79,10 +79,10 @@ def test_it_passes_and_serves(started: Kubectl, name: str) -> None:
     assert verdicts(state) == {1: ("Ready", "")}
     assert current(state, "RolledBack")["status"] == "False"
     [pod] = pods(started, name)
-    assert [container["name"] for container in pod["spec"]["initContainers"]] == ["fetch", "pilot"]
+    assert [container["name"] for container in pod["spec"]["initContainers"]] == ["fetch", "prober"]
     assert pod["spec"]["initContainers"][1]["restartPolicy"] == "Always"
     if GATES[name][0] == "half_plus_two":
-        assert traffic.ask_once(started, name) == traffic.answer_of(HALVES["half_plus_two"])
+        assert traffic.predict_once(started, name) == traffic.answer_of(HALVES["half_plus_two"])
 
 
 def test_what_was_measured_is_a_live_series(started: Kubectl) -> None:
@@ -110,10 +110,10 @@ def sorted_labels(series: str) -> str:
 
 
 def scrape(kubectl: Kubectl, address: str) -> list[str]:
-    """Return the lines of a pilot's metrics, asked for by another pod of the cluster, as Prometheus would."""
+    """Return the lines of a prober's metrics, scraped by another pod of the cluster, as Prometheus would."""
     read = f"import urllib.request; print(urllib.request.urlopen('http://{address}:8502/metrics', timeout=5).read().decode())"
-    system = kubectl.within(archives.NAMESPACE)
-    return system.run("exec", archives.NAME, "--", "python3", "-c", read).stdout.splitlines()
+    system = kubectl.within(archive_server.NAMESPACE)
+    return system.run("exec", archive_server.NAME, "--", "python3", "-c", read).stdout.splitlines()
 
 
 def test_a_golden_set_that_changes_disturbs_no_running_pod(started: Kubectl) -> None:
@@ -122,7 +122,7 @@ def test_a_golden_set_that_changes_disturbs_no_running_pod(started: Kubectl) -> 
         wait.ready(started, "in-a-map")
         [before] = pods(started, "in-a-map")
         started.apply(config_map("half", golden__npz=npz(half_plus(HALVES["half_plus_three"]))))
-        # Growing by one shows both: the new pod is asked the new questions and fails, the old one is left alone.
+        # Growing by one shows both: the new pod is checked against the new golden set and fails, the old one is left alone.
         started.run("scale", "mdep", "in-a-map", "--replicas=2")
         state = wait.refused(started, "in-a-map", "GateFailed")
         assert state["status"]["readyReplicas"] == 1

@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from demo.kubectl import Kubectl, KubectlError, Manifest
-from e2e.lib import endpoints, load_watch, traffic, wait
-from e2e.lib.archives import url
-from e2e.lib.gates import GOLDEN_X, config_map, gated, half_plus, npz, verdicts
-from e2e.lib.models import HALVES
-from e2e.lib.resources import KIND, current, deployment
+from dev.kit import traffic, wait
+from dev.kit.archive_server import url
+from dev.kit.conditions import current
+from dev.kit.gates import GOLDEN_X, config_map, gated, half_plus, npz, verdicts
+from dev.kit.kubectl import Kubectl, KubectlError, Manifest
+from dev.kit.load import observe
+from dev.kit.model_deployments import KIND, deployment
+from dev.kit.tiny_models import HALVES
+from e2e.lib import endpoints
 
 HALF = url("half_plus_two.tar.gz")
 TWO = half_plus(HALVES["half_plus_two"])
@@ -33,8 +36,8 @@ FETCHED: dict[str, tuple[dict[str, Any], str, str]] = {
     "uri-other-digest": ({"uri": url("digits-golden.npz"), "digest": NO_DIGEST}, "GateInvalid", NO_DIGEST),
     "path-missing": ({"path": "assets.extra/none.npz"}, "GateInvalid", "assets.extra/none.npz"),
 }
-# What is refused by the pilot, beside its server: arrays, gate, words.
-ASKED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+# What is refused by the prober, beside its server: arrays, gate, words.
+PROBED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "empty": ({"inputs/x": GOLDEN_X[:0], "outputs/y": GOLDEN_X[:0]}, {}, "example"),
     "wrong-shape": (TWO | {"outputs/y": np.zeros((4, 3), np.float32)}, {}, "shape"),
     "wrong-dtype": (TWO | {"inputs/x": GOLDEN_X.astype(np.int64)}, {}, "int64"),
@@ -55,7 +58,7 @@ def manifests() -> Iterator[Manifest]:
     yield config_map("two-keys", golden__npz=npz(TWO), other__npz=npz(TWO))
     for name, (golden, _, _) in FETCHED.items():
         yield deployment(name, HALF, rollout=gated(golden))
-    for name, (arrays, gate, _) in (ASKED | WRONG).items():
+    for name, (arrays, gate, _) in (PROBED | WRONG).items():
         yield config_map(name, golden__npz=npz(arrays))
         yield deployment(name, HALF, rollout=gated({"configMap": name}, **gate))
 
@@ -77,7 +80,7 @@ def refused(kubectl: Kubectl, name: str, reason: str, words: str) -> Manifest:
         assert reason in described
         assert words.lower() in described.lower()
         assert words.lower() in kubectl.run("get", "mdep", name, "--output=wide").stdout.lower()
-        load_watch.settled(kubectl, lambda: bool(seen.revisions), "the watch has seen pods", 60)
+        observe.settled(kubectl, lambda: bool(seen.revisions), "the watch has seen pods", 60)
     assert seen.served == set()
     return state
 
@@ -89,22 +92,22 @@ def test_a_golden_set_that_is_not_there(started: Kubectl, name: str) -> None:
     started.run("delete", "mdep", name)
 
 
-@pytest.mark.parametrize("name", ASKED)
+@pytest.mark.parametrize("name", PROBED)
 def test_a_golden_set_that_does_not_fit(started: Kubectl, name: str) -> None:
-    refused(started, name, "GateInvalid", ASKED[name][2])
+    refused(started, name, "GateInvalid", PROBED[name][2])
     started.run("delete", "mdep", name)
 
 
 def test_a_first_model_that_answers_wrongly_is_said_to_have_nothing_before_it(started: Kubectl) -> None:
     state = refused(started, "answers", "GateFailed", "matches")
     state = wait.until(started, KIND, "answers", lambda found: verdicts(found) == {1: ("Failed", "GateFailed")})
-    assert state["status"].get("stableRevision") is None
+    assert state["status"].get("currentRevision") is None
     assert "no earlier revision" in current(state, "Ready")["message"].lower()
     # The golden set was the mistake: a corrected one, named anew, is another revision.
     started.apply(deployment("answers", HALF, rollout=gated({"configMap": "good"})))
     state = wait.ready(started, "answers")
-    assert state["status"]["stableRevision"] == 2
-    assert traffic.ask_once(started, "answers") == traffic.answer_of(HALVES["half_plus_two"])
+    assert state["status"]["currentRevision"] == 2
+    assert traffic.predict_once(started, "answers") == traffic.answer_of(HALVES["half_plus_two"])
 
 
 ADMISSION: dict[str, tuple[dict[str, Any], str]] = {

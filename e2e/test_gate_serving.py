@@ -1,4 +1,4 @@
-"""Asked again while it serves: a server that hangs or starts to answer wrongly leaves the endpoints, and comes back."""
+"""Checked again while it serves: a server that hangs or starts to answer wrongly leaves the endpoints, and comes back."""
 
 import os
 import re
@@ -10,22 +10,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from demo.client import connect
-from demo.kubectl import Kubectl, Manifest
-from e2e.lib import traffic, wait
-from e2e.lib.archives import url
-from e2e.lib.gates import config_map, gated, half_plus, npz, verdicts
-from e2e.lib.models import HALVES
-from e2e.lib.resources import current, deployment, pods
+from dev.kit import traffic, wait
+from dev.kit.archive_server import url
+from dev.kit.conditions import current
+from dev.kit.gates import config_map, gated, half_plus, npz, verdicts
+from dev.kit.kubectl import Kubectl, Manifest
+from dev.kit.model_deployments import deployment, pods
+from dev.kit.prediction import connect
+from dev.kit.tiny_models import HALVES
 
 OFFSET = HALVES["half_plus_two"]
-AGAIN = gated({"configMap": "half"}, every="10s", timeout="1s")
+AGAIN = gated({"configMap": "half"}, interval="10s", timeout="1s")
 Holds = Callable[[Manifest], bool]
 
 
 @pytest.fixture(scope="module")
 def started(shared_namespace: Kubectl) -> Kubectl:
-    """Two models that are asked again every ten seconds."""
+    """Two models that are checked again every ten seconds."""
     shared_namespace.apply(config_map("half", golden__npz=npz(half_plus(OFFSET))))
     shared_namespace.apply(
         deployment("hangs", url("half_plus_two.tar.gz"), rollout=AGAIN),
@@ -78,7 +79,7 @@ def test_a_server_that_hangs_is_taken_out_until_it_answers(started: Kubectl) -> 
     state = wait.ready(started, "hangs")
     assert [found["metadata"]["uid"] for found in pods(started, "hangs")] == [pod["metadata"]["uid"]]
     assert verdicts(state) == {1: ("Ready", "")}
-    assert traffic.ask_once(started, "hangs") == traffic.answer_of(OFFSET)
+    assert traffic.predict_once(started, "hangs") == traffic.answer_of(OFFSET)
 
 
 def tune(kubectl: Kubectl, pod: Manifest, offset: float) -> None:

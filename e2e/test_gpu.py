@@ -1,10 +1,10 @@
 """One GPU in the cluster, simulated for the scheduler: served, and updated although there is no second one."""
 
-from demo.kubectl import Kubectl
-from e2e.lib import traffic, wait
-from e2e.lib.archives import url
-from e2e.lib.models import HALVES
-from e2e.lib.resources import deployment, pods, selector
+from dev.kit import traffic, wait
+from dev.kit.archive_server import url
+from dev.kit.kubectl import Kubectl
+from dev.kit.model_deployments import deployment, pods, selector
+from dev.kit.tiny_models import HALVES
 
 
 def test_an_update_lets_the_old_pod_go_first(one_gpu: str, namespace: Kubectl) -> None:
@@ -18,9 +18,9 @@ def test_an_update_lets_the_old_pod_go_first(one_gpu: str, namespace: Kubectl) -
 
     namespace.apply(deployment("single", url("half_plus_three.tar.gz"), gpu=gpu))
     wait.ready(namespace, "single")
-    told = namespace.run("get", "events", "--field-selector=reason=DrainingFirst", "--output=name").stdout
+    told = namespace.run("get", "events", "--field-selector=reason=TerminatingFirst", "--output=name").stdout
     assert told
-    assert traffic.ask_once(namespace, "single") == traffic.answer_of(HALVES["half_plus_three"])
+    assert traffic.predict_once(namespace, "single") == traffic.answer_of(HALVES["half_plus_three"])
     [after] = pods(namespace, "single")
     assert after["metadata"]["uid"] != pod["metadata"]["uid"]
     wait.until(

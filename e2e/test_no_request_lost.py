@@ -1,10 +1,10 @@
 """No request is lost: whatever takes pods away, calls over held and over new channels go on, through both Services.
 
 Every scenario runs under an open-loop load until the last pod that had to go is gone, for that is when calls are lost.
-The same with the drain taken away does lose calls. By default a few thousand calls go through each Service, all
+Without graceful termination, calls are lost. By default a few thousand calls go through each Service, all
 scenarios one after the other under one load; `SLIPWAY_LOAD_CALLS=100000` sends at least that many through each, a
 scenario at a time, and needs the machine for itself. A drained node needs a second one:
-`python -m cluster up --nodes 2`.
+`python -m dev.cluster up --nodes 2`.
 """
 
 import json
@@ -13,11 +13,15 @@ from functools import partial
 
 import pytest
 
-from demo.kubectl import Kubectl, KubectlError
-from demo.platform import OPERATOR_NAMESPACE, OPERATOR_SELECTOR
+from dev.kit import wait
+from dev.kit.conditions import current
+from dev.kit.installation import OPERATOR_NAMESPACE, OPERATOR_SELECTOR
+from dev.kit.kubectl import Kubectl, KubectlError
+from dev.kit.load import control, dns_cache, observe
+from dev.kit.model_deployments import KIND, pods, selector, uids
 from e2e.conftest import alone
-from e2e.lib import load_dns, load_plain, load_run, load_watch, wait
-from e2e.lib.load_model import (
+from e2e.lib import plain_deployment
+from e2e.lib.loaded_model import (
     ANSWERS,
     BAD,
     CALLS,
@@ -32,7 +36,6 @@ from e2e.lib.load_model import (
     Model,
     ready_pods,
 )
-from e2e.lib.resources import KIND, current, pods, selector, uids
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -46,7 +49,7 @@ def supersede(model: Model) -> None:
     """A newer wish while the one before is being rolled out, which is what was served at first."""
     first = model.uri
     model.apply(NEW if first == OLD else OLD)
-    load_watch.settled(model.kubectl, lambda: len(pods(model.kubectl, NAME)) > model.replicas, "a pod more", 60)
+    observe.settled(model.kubectl, lambda: len(pods(model.kubectl, NAME)) > model.replicas, "a pod more", 60)
     model.serve(first)
 
 
@@ -55,7 +58,7 @@ def rollback(model: Model) -> None:
     good = model.uri
     model.apply(BAD)
     wait.until(model.kubectl, KIND, NAME, lambda state: current(state, "RolledBack")["status"] == "True", 240)
-    load_watch.settled(model.kubectl, lambda: len(pods(model.kubectl, NAME)) == model.replicas, "the bad pod's end", 60)
+    observe.settled(model.kubectl, lambda: len(pods(model.kubectl, NAME)) == model.replicas, "the bad pod's end", 60)
     model.serve(good)
 
 
@@ -69,14 +72,12 @@ def evict(model: Model) -> None:
     """Every pod is evicted, as fast as the budget lets."""
     for pod in pods(model.kubectl, NAME):
         name = pod["metadata"]["name"]
-        load_watch.settled(model.kubectl, partial(evicted, model.kubectl, name), f"{name} evicted", 120)
-    load_watch.settled(
-        model.kubectl, lambda: len(ready_pods(model.kubectl)) == model.replicas, "pods in their place", 120
-    )
+        observe.settled(model.kubectl, partial(evicted, model.kubectl, name), f"{name} evicted", 120)
+    observe.settled(model.kubectl, lambda: len(ready_pods(model.kubectl)) == model.replicas, "pods in their place", 120)
 
 
 def evicted(kubectl: Kubectl, pod: str) -> bool:
-    """Ask for an eviction; tell whether it was granted. Nothing but a budget may refuse it."""
+    """Request an eviction; tell whether it was granted. Nothing but a budget may refuse it."""
     body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod}}
     path = f"/api/v1/namespaces/{kubectl.namespace}/pods/{pod}/eviction"
     try:
@@ -97,9 +98,7 @@ def drain(model: Model) -> None:
         model.kubectl.run(
             "drain", node, f"--pod-selector={selector(NAME)}", "--delete-emptydir-data", "--timeout=500s", timeout=520
         )
-        load_watch.settled(
-            model.kubectl, lambda: len(ready_pods(model.kubectl)) == model.replicas, "pods elsewhere", 240
-        )
+        observe.settled(model.kubectl, lambda: len(ready_pods(model.kubectl)) == model.replicas, "pods elsewhere", 240)
         assert node not in {pod["spec"]["nodeName"] for pod in pods(model.kubectl, NAME)}
     finally:
         model.kubectl.run("uncordon", node)
@@ -109,7 +108,7 @@ def second_node(kubectl: Kubectl) -> str:
     """Return the last node's name; skip the test when it is the only one."""
     names = sorted(item["metadata"]["name"] for item in kubectl.items("nodes"))
     if len(names) == 1:
-        pytest.skip("one node: pods have nowhere to go from it; `python -m cluster up --nodes 2` makes another")
+        pytest.skip("one node: pods have nowhere to go from it; `python -m dev.cluster up --nodes 2` makes another")
     return str(names[-1])
 
 
@@ -118,12 +117,12 @@ def autoscaler(model: Model) -> None:
     fewest, model.extra = model.replicas, {"autoscaling": {"minReplicas": model.replicas, "maxReplicas": 6, **CALM}}
     kubectl = model.kubectl
     kubectl.run("scale", KIND, NAME, f"--replicas={2 * fewest}")
-    load_watch.settled(kubectl, lambda: len(ready_pods(kubectl)) == 2 * fewest, "twice as many pods", 240)
+    observe.settled(kubectl, lambda: len(ready_pods(kubectl)) == 2 * fewest, "twice as many pods", 240)
     model.apply()
     kubectl.run("wait", "--for=create", f"horizontalpodautoscaler/{NAME}", "--timeout=60s")
     # Its usual patience is five minutes.
     kubectl.patch("hpa", NAME, {"spec": {"behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}}})
-    load_watch.settled(kubectl, lambda: len(ready_pods(kubectl)) == fewest, "the autoscaler to act", 240)
+    observe.settled(kubectl, lambda: len(ready_pods(kubectl)) == fewest, "the autoscaler to act", 240)
     model.extra = {}
     model.apply()
     wait.ready(kubectl, NAME)
@@ -152,7 +151,7 @@ RUNS = tuple((one,) for one in SCENARIOS) if FULL else SHORT
 @pytest.fixture(scope="module")
 def old_dns(kubectl: Kubectl) -> Iterator[str]:
     """A DNS server that gives old answers, for the clients of the headless Service."""
-    with load_dns.cached(load_dns.cluster_dns(kubectl)) as address:
+    with dns_cache.cached(dns_cache.cluster_dns(kubectl)) as address:
         yield address
 
 
@@ -164,64 +163,64 @@ def test_no_call_fails(
         second_node(namespace)
     model = Model(namespace, 4 if drain in scenarios else 2)
     model.serve(OLD)
-    plans = load_run.plans(namespace, NAME, NAME, old_dns, rate=RATE, channels=CHANNELS, fresh=FRESH)
+    plans = control.plans(namespace, NAME, NAME, old_dns, rate=RATE, channels=CHANNELS, fresh=FRESH)
     least = CALLS // len(SCENARIOS) + 1 if FULL else 2000
-    with load_run.against(plans) as loads:
+    with control.against(plans) as loads:
         loads.more(100)
         first = uids(pods(namespace, NAME))
         for scenario in scenarios:
             scenario(model)
-        load_watch.only(namespace, NAME, model.replicas)  # those that had to go are gone
+        observe.only(namespace, NAME, model.replicas)  # those that had to go are gone
         loads.more(100)
         loads.reach(least)
     reports = loads.reports()
     with capsys.disabled():
-        print(f"\n{load_run.judge(reports, least, LATE_MILLIS)}")
-    assert load_run.lost(reports) == {}
-    assert all(set(load_run.values(report)) <= ANSWERS for report in reports.values())
+        print(f"\n{control.judge(reports, least, LATE_MILLIS)}")
+    assert control.lost(reports) == {}
+    assert all(set(control.values(report)) <= ANSWERS for report in reports.values())
     # These may end with the pods that they began with; every other scenario has to replace pods.
     assert uids(pods(namespace, NAME)) != first or set(scenarios) <= {rollback, supersede, scale_down, autoscaler}
 
 
 @pytest.mark.parametrize("server", ["ignores SIGTERM", "handles SIGTERM"])
-def test_without_the_drain_calls_fail(namespace: Kubectl, old_dns: str, server: str) -> None:
+def test_without_graceful_termination_calls_fail(namespace: Kubectl, old_dns: str, server: str) -> None:
     Model(namespace).serve(OLD)
     rendered = namespace.get("deployment", NAME) or {}
-    namespace.apply(*load_plain.objects(rendered, "undrained", drained=False, deaf=server == "ignores SIGTERM"))
-    load_plain.rolled_out(namespace, "undrained")
-    plans = load_run.plans(namespace, "undrained", NAME, old_dns, rate=RATE, channels=CHANNELS, fresh=FRESH)
-    with load_run.against(plans) as loads:
+    namespace.apply(*plain_deployment.objects(rendered, "undrained", drained=False, deaf=server == "ignores SIGTERM"))
+    plain_deployment.rolled_out(namespace, "undrained")
+    plans = control.plans(namespace, "undrained", NAME, old_dns, rate=RATE, channels=CHANNELS, fresh=FRESH)
+    with control.against(plans) as loads:
         loads.more(100)
         for _ in range(5):
             namespace.run("rollout", "restart", "deployment/undrained")
-            load_plain.rolled_out(namespace, "undrained")
+            plain_deployment.rolled_out(namespace, "undrained")
             loads.more(100)
             if all(one.progress["failed"] for one in loads.running.values()):
                 break
-    assert set(load_run.lost(loads.reports())) == {"ClusterIP", "headless"}
+    assert set(control.lost(loads.reports())) == {"ClusterIP", "headless"}
 
 
 def test_a_server_that_ignores_sigterm_loses_nothing_either(namespace: Kubectl, old_dns: str) -> None:
     Model(namespace).serve(OLD)
     rendered = namespace.get("deployment", NAME) or {}
-    namespace.apply(*load_plain.objects(rendered, "deaf", drained=True, deaf=True))
-    load_plain.rolled_out(namespace, "deaf")
-    plans = load_run.plans(namespace, "deaf", NAME, old_dns, rate=RATE, channels=CHANNELS, fresh=FRESH)
-    with load_run.against(plans) as loads:
+    namespace.apply(*plain_deployment.objects(rendered, "deaf", drained=True, deaf=True))
+    plain_deployment.rolled_out(namespace, "deaf")
+    plans = control.plans(namespace, "deaf", NAME, old_dns, rate=RATE, channels=CHANNELS, fresh=FRESH)
+    with control.against(plans) as loads:
         loads.more(100)
         namespace.run("rollout", "restart", "deployment/deaf")
-        load_plain.rolled_out(namespace, "deaf")
-        load_watch.settled(namespace, lambda: len(namespace.items("pods", "app=deaf")) == 2, "the old pods' end", 240)
+        plain_deployment.rolled_out(namespace, "deaf")
+        observe.settled(namespace, lambda: len(namespace.items("pods", "app=deaf")) == 2, "the old pods' end", 240)
         loads.more(100)
     reports = loads.reports()
-    load_run.judge(reports, 500, LATE_MILLIS)
-    assert load_run.lost(reports) == {}
+    control.judge(reports, 500, LATE_MILLIS)
+    assert control.lost(reports) == {}
 
 
 def test_capacity_never_drops(namespace: Kubectl) -> None:
     model = Model(namespace, 3)
     model.serve(OLD)
-    with load_watch.capacity(namespace, NAME) as watched:
+    with observe.capacity(namespace, NAME) as watched:
         update(model)
         supersede(model)
         rollback(model)

@@ -2,14 +2,13 @@
 
 import pytest
 
-from demo.kubectl import Kubectl, Manifest
-from demo.platform import OPERATOR_NAMESPACE, OPERATOR_SELECTOR, RELEASE, tool
-from demo.shell import read
-from demo.tour import operator_metrics
-from e2e.lib import traffic, wait
-from e2e.lib.archives import url
-from e2e.lib.models import HALVES
-from e2e.lib.resources import KIND, children, deployment, pods, uids
+from dev.kit import traffic, wait
+from dev.kit.archive_server import url
+from dev.kit.installation import OPERATOR_NAMESPACE, OPERATOR_SELECTOR, RELEASE, operator_metrics, tool
+from dev.kit.kubectl import Kubectl, Manifest
+from dev.kit.model_deployments import KIND, children, deployment, pods, uids
+from dev.kit.tiny_models import HALVES
+from dev.shell import run
 
 MODEL = url("half_plus_two.tar.gz")
 ANSWER = traffic.answer_of(HALVES["half_plus_two"])
@@ -38,12 +37,12 @@ def test_helm_test(kubectl: Kubectl) -> None:
         f"--namespace={OPERATOR_NAMESPACE}",
         f"--kubeconfig={kubectl.kubeconfig}",
     ]
-    assert "Succeeded" in read(argv, 180)
+    assert "Succeeded" in run(argv, timeout=180)
 
 
 def test_it_runs_restricted_and_says_how_it_is(kubectl: Kubectl) -> None:
     page = operator_metrics(kubectl)
-    for family in ("slipway_reconcile", "slipway_queue", "slipway_leader"):
+    for family in ("slipway_reconcile", "slipway_workqueue", "slipway_leader"):
         assert family in page, page
 
 
@@ -77,7 +76,7 @@ def test_models_heal_without_it(namespace: Kubectl) -> None:
         killed = uids(pods(namespace, "alone"))
         namespace.run("delete", "pod", "--selector=serving.slipway.dev/name=alone", "--grace-period=0", "--force")
         wait.replaced(namespace, "alone", killed)
-        assert traffic.ask_once(namespace, "alone") == ANSWER
+        assert traffic.predict_once(namespace, "alone") == ANSWER
     finally:
         system.run("scale", "deployment", name, f"--replicas={count}")
         system.run("rollout", "status", f"deployment/{name}", "--timeout=240s", timeout=250)

@@ -1,10 +1,12 @@
 """Pods that the API server does not let the Deployment make: no pod can tell why, and the old ones go on serving."""
 
-from demo.kubectl import Kubectl
-from e2e.lib import endpoints, traffic, wait
-from e2e.lib.archives import url
-from e2e.lib.models import HALVES
-from e2e.lib.resources import current, deployment, pods, uids
+from dev.kit import traffic, wait
+from dev.kit.archive_server import url
+from dev.kit.conditions import current
+from dev.kit.kubectl import Kubectl
+from dev.kit.model_deployments import deployment, pods, uids
+from dev.kit.tiny_models import HALVES
+from e2e.lib import endpoints
 
 TWO, THREE = (url(f"{name}.tar.gz") for name in ("half_plus_two", "half_plus_three"))
 NEW = traffic.answer_of(HALVES["half_plus_three"])
@@ -22,9 +24,9 @@ def test_a_quota_without_room_for_the_new_pod_is_told_and_waited_for(namespace: 
         state = wait.refused(namespace, "crowded", "QuotaExceeded", "exceeded quota: small")
         assert "raise the quota" in current(state, "Ready")["message"]
         assert current(state, "Available")["status"] == "True"
-        assert state["status"]["stableRevision"] == 1
+        assert state["status"]["currentRevision"] == 1
         assert seen.served == first
     namespace.run("delete", "resourcequota", "small")
     state = wait.ready(namespace, "crowded")
-    assert state["status"]["stableRevision"] == 2
+    assert state["status"]["currentRevision"] == 2
     traffic.settled(namespace, "crowded", NEW)

@@ -6,11 +6,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from demo.kubectl import Kubectl, Manifest
-from e2e.lib import archives, traffic, wait
-from e2e.lib.archives import url
-from e2e.lib.models import HALVES
-from e2e.lib.resources import KIND, current, deployment, pods, selector, uids
+from dev.kit import archive_server, traffic, wait
+from dev.kit.archive_server import url
+from dev.kit.conditions import current
+from dev.kit.kubectl import Kubectl, Manifest
+from dev.kit.model_deployments import KIND, deployment, pods, selector, uids
+from dev.kit.tiny_models import HALVES
 
 TWO, THREE = (url(f"{name}.tar.gz") for name in ("half_plus_two", "half_plus_three"))
 OLD, NEW = (traffic.answer_of(HALVES[name]) for name in ("half_plus_two", "half_plus_three"))
@@ -33,13 +34,13 @@ def test_a_pinned_revision_serves_exactly_what_it_served(namespace: Kubectl) -> 
     first = wait.ready(namespace, "pinned")
     namespace.apply(deployment("pinned", THREE))
     second = wait.ready(namespace, "pinned")
-    assert (first["status"]["revision"], second["status"]["revision"]) == (1, 2)
+    assert (first["status"]["updateRevision"], second["status"]["updateRevision"]) == (1, 2)
     assert first["status"]["digest"] != second["status"]["digest"]
 
     namespace.patch(KIND, "pinned", {"spec": {"pinnedRevision": 1}})
     state = wait.ready(namespace, "pinned")
     assert state["spec"]["model"]["uri"] == THREE
-    assert state["status"]["servedRevision"] == 1
+    assert state["status"]["targetRevision"] == 1
     assert state["status"]["digest"] == first["status"]["digest"]
     [pod] = pods(namespace, "pinned")
     assert fetched_digest(pod) == first["status"]["digest"]
@@ -60,24 +61,24 @@ def test_a_pinned_revision_serves_exactly_what_it_served(namespace: Kubectl) -> 
 
 def test_a_source_that_changed_underneath_is_refused_and_said(namespace: Kubectl, models: Path, tmp_path: Path) -> None:
     file = f"changing-{namespace.namespace}.tar.gz"
-    archives.put(namespace, packed(models / "half_plus_two", tmp_path / file))
+    archive_server.put(namespace, packed(models / "half_plus_two", tmp_path / file))
     namespace.apply(deployment("changing", url(file)))
     before = wait.ready(namespace, "changing")
     [first] = pods(namespace, "changing")
 
-    archives.put(namespace, packed(models / "half_plus_three", tmp_path / file))
+    archive_server.put(namespace, packed(models / "half_plus_three", tmp_path / file))
     namespace.run("scale", "mdep", "changing", "--replicas=2")
     state = wait.refused(namespace, "changing", "FetchFailed", "SourceChanged")
     assert before["status"]["digest"] in current(state, "Ready")["message"]
     assert state["status"]["readyReplicas"] == 1
     assert current(state, "RolledBack")["status"] == "False"
     assert uids([first]) < uids(pods(namespace, "changing"))
-    assert traffic.ask_once(namespace, "changing") == OLD
+    assert traffic.predict_once(namespace, "changing") == OLD
 
     # What was served before is there again: the pod that waited takes it.
-    archives.put(namespace, packed(models / "half_plus_two", tmp_path / file))
+    archive_server.put(namespace, packed(models / "half_plus_two", tmp_path / file))
     state = wait.until(namespace, KIND, "changing", lambda found: found["status"].get("readyReplicas") == 2)
-    assert state["status"]["revision"] == 1
+    assert state["status"]["updateRevision"] == 1
     assert {fetched_digest(pod) for pod in pods(namespace, "changing")} == {before["status"]["digest"]}
 
 
@@ -90,14 +91,14 @@ def packed(model: Path, path: Path) -> Path:
     return path
 
 
-def asks_for(revision: int, state: Manifest) -> bool:
+def is_update(revision: int, state: Manifest) -> bool:
     """Tell whether the status is about this revision."""
-    return bool(state["status"].get("revision") == revision)
+    return bool(state["status"].get("updateRevision") == revision)
 
 
 def test_old_records_go_but_never_those_in_use(namespace: Kubectl) -> None:
-    """Revisions that no node can take come and go; the stable one and the one asked for outlive a limit of two."""
-    few = {"historyLimit": 2}
+    """Revisions that no node can take come and go; the current one and the update revision outlive a limit of two."""
+    few = {"revisionHistoryLimit": 2}
 
     def too_large(gigabytes: int) -> dict[str, Any]:
         return {"resources": {"requests": {"memory": f"{gigabytes}Gi"}}, "rollout": few}
@@ -106,13 +107,13 @@ def test_old_records_go_but_never_those_in_use(namespace: Kubectl) -> None:
     wait.ready(namespace, "pruned")
     for number in range(2, 7):
         namespace.apply(deployment("pruned", TWO, **too_large(900 + number)))
-        wait.until(namespace, KIND, "pruned", partial(asks_for, number))
+        wait.until(namespace, KIND, "pruned", partial(is_update, number))
     state = wait.refused(namespace, "pruned", "Unschedulable")
     kept = records(namespace, "pruned")
     assert {1, 6} <= kept
     assert len(kept) <= 4, kept
-    assert state["status"]["stableRevision"] == 1
+    assert state["status"]["currentRevision"] == 1
     namespace.apply(deployment("pruned", TWO, rollout=few))
     state = wait.ready(namespace, "pruned")
-    assert state["status"]["revision"] == 1
+    assert state["status"]["updateRevision"] == 1
     assert 1 in records(namespace, "pruned")

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from demo.kubectl import Kubectl
-from e2e.conftest import models_folder
-from e2e.lib import wait
-from e2e.lib.archives import url
-from e2e.lib.gates import config_map, gated, half_plus, npz
-from e2e.lib.models import HALVES
-from e2e.lib.resources import deployment
+from dev.kit import wait
+from dev.kit.archive_server import url
+from dev.kit.gates import config_map, gated, half_plus, npz
+from dev.kit.kubectl import Kubectl
+from dev.kit.model_deployments import deployment
+from dev.kit.tiny_models import HALVES, models_folder
 from e2e.lib.steady import Steady, steady
 
 DIGITS = gated({"configMap": "digits-golden"}, {"accuracy": ">=0.9"}, output="probabilities")
@@ -69,8 +68,8 @@ def test_the_channel_of_the_first_minute_is_still_answered(serving: Steady) -> N
 
 
 def test_going_back_by_hand_restarts_nothing(serving: Steady) -> None:
-    """The spec of the stable revision is that revision: it is taken up again, and no pod notices."""
+    """The spec of the current revision is that revision: it is taken up again, and no pod notices."""
     serving.kubectl.apply(serving.good)
     state = wait.ready(serving.kubectl, "digits")
-    assert state["status"]["revision"] == serving.stable
+    assert state["status"]["updateRevision"] == serving.revision
     serving.untouched()

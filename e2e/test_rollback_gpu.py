@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 
-from demo.kubectl import Kubectl
-from e2e.lib import endpoints, traffic, wait
-from e2e.lib.archives import url
-from e2e.lib.gates import rolled_back
-from e2e.lib.models import HALVES
-from e2e.lib.resources import deployment, pods, selector, uids
+from dev.kit import traffic, wait
+from dev.kit.archive_server import url
+from dev.kit.gates import rolled_back
+from dev.kit.kubectl import Kubectl
+from dev.kit.model_deployments import deployment, pods, selector, uids
+from dev.kit.tiny_models import HALVES
+from e2e.lib import endpoints
 
 TWO = url("half_plus_two.tar.gz")
 ANSWER = traffic.answer_of(HALVES["half_plus_two"])
@@ -20,7 +21,7 @@ CASES: dict[str, tuple[str, str, bool]] = {
     # A new pod beside the old one finds no GPU and waits; the old one is never touched.
     "Surge": ("10s", "GpuUnavailable", True),
     # The old pod goes first, so that the new one shows what is wrong with it.
-    "DrainFirst": ("2m", "FetchFailed", False),
+    "TerminateFirst": ("2m", "FetchFailed", False),
     "Auto": ("2m", "FetchFailed", False),
 }
 
@@ -37,14 +38,14 @@ def test_the_gpu_goes_back_to_what_served(one_gpu: str, namespace: Kubectl, stra
         limits = {"strategy": strategy, "progressDeadline": deadline}
         namespace.apply(deployment("scarce", MISSING, gpu=gpu, rollout=limits))
         if not survives:
-            # The old pod has been told to go; nobody asks it, so it need not wait for its clients to leave.
+            # The old pod has been told to go; it has no clients, so it need not wait for its clients to leave.
             wait.until(namespace, "deployment", "scarce", lambda _: not uids(pods(namespace, "scarce")) & first)
             old = f"--selector={selector('scarce')},serving.slipway.dev/revision=1"
             namespace.run("delete", "pods", old, "--grace-period=0", "--force")
         state = rolled_back(namespace, "scarce", reason)
         wait.until(namespace, "deployment", "scarce", lambda found: found["status"].get("readyReplicas") == 1)
-    assert state["status"]["stableRevision"] == 1
+    assert state["status"]["currentRevision"] == 1
     assert seen.of(2)
     assert set(seen.by_revision) == {1}
     assert (uids(pods(namespace, "scarce")) == first) is survives
-    assert traffic.ask_once(namespace, "scarce") == ANSWER
+    assert traffic.predict_once(namespace, "scarce") == ANSWER

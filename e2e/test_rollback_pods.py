@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from demo.kubectl import Kubectl
+from dev.kit import traffic, wait
+from dev.kit.archive_server import url
+from dev.kit.kubectl import Kubectl
+from dev.kit.model_deployments import deployment, uids
+from dev.kit.model_deployments import pods as pods_of
+from dev.kit.tiny_models import HALVES
 from e2e.conftest import CLUSTER
-from e2e.lib import broken_image, traffic, wait
-from e2e.lib.archives import url
-from e2e.lib.models import HALVES
-from e2e.lib.resources import deployment, uids
-from e2e.lib.resources import pods as pods_of
+from e2e.lib import broken_image
 from e2e.lib.steady import Steady, steady
 
 NAME = "steady"
@@ -40,7 +41,7 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {
     "other content than the digest": (fetched("half_plus_three.tar.gz", digest=NO_DIGEST), "FetchFailed", NO_DIGEST),
     "too little memory": (
         {"resources": {"requests": {"memory": "40Mi"}, "limits": {"memory": "40Mi"}}},
-        "OutOfMemory",
+        "OOMKilled",
         "memory",
     ),
     "image that does not exist": (
@@ -51,7 +52,7 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {
     "name that is none": ({"runtime": {"image": "slipway/Server:1"}}, "ImagePullFailed", "slipway/Server:1"),
     "server that ends again and again": (
         {"runtime": {"image": broken_image.REFERENCE}},
-        "CrashLoop",
+        "CrashLoopBackOff",
         broken_image.LAST_WORDS,
     ),
     "no node with so much memory, until the deadline": (
@@ -69,12 +70,12 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {
 def test_taken_back(serving: Steady, case: str) -> None:
     spec, reason, words = BAD[case]
     serving.goes_back(spec, reason, words)
-    assert traffic.ask(serving.predictor, NAME) == ANSWER
+    assert traffic.predict(serving.predictor, NAME) == ANSWER
 
 
 def test_a_good_update_ends_all_that(serving: Steady) -> None:
     serving.kubectl.apply(serving.changed(fetched("half_plus_three.zip")))
     state = wait.ready(serving.kubectl, NAME)
-    assert state["status"]["stableRevision"] == state["status"]["revision"]
+    assert state["status"]["currentRevision"] == state["status"]["updateRevision"]
     traffic.settled(serving.kubectl, NAME, traffic.answer_of(HALVES["half_plus_three"]))
     assert not uids(pods_of(serving.kubectl, NAME)) & serving.first

@@ -1,10 +1,11 @@
 """Updates under load: no call fails, and Ready is never true for what is not served yet."""
 
-from demo.kubectl import Kubectl
-from e2e.lib import traffic, wait
-from e2e.lib.archives import url
-from e2e.lib.models import HALVES
-from e2e.lib.resources import current, deployment, pods
+from dev.kit import traffic, wait
+from dev.kit.archive_server import url
+from dev.kit.conditions import current
+from dev.kit.kubectl import Kubectl
+from dev.kit.model_deployments import deployment, pods
+from dev.kit.tiny_models import HALVES
 
 OLD, NEW = (traffic.answer_of(HALVES[name]) for name in ("half_plus_two", "half_plus_three"))
 
@@ -36,7 +37,9 @@ def test_a_negative_control_does_fail(namespace: Kubectl) -> None:
     with traffic.crowd(namespace, "killed", clients=2) as seen:
         traffic.wait_for(seen, lambda: seen.calls > 50)
         selector = "--selector=serving.slipway.dev/name=killed"
-        namespace.run("delete", "pod", selector, "--grace-period=1", "--wait=false")  # too little for a drain
+        namespace.run(
+            "delete", "pod", selector, "--grace-period=1", "--wait=false"
+        )  # too little for graceful termination
         traffic.wait_for(seen, lambda: bool(seen.failures))
     assert seen.failures
     wait.ready(namespace, "killed")
@@ -51,5 +54,5 @@ def test_status_follows_through_an_update(namespace: Kubectl) -> None:
     assert current(rolling, "Ready")["status"] == "False"
     assert current(rolling, "Available")["status"] == "True"
     last = wait.ready(namespace, "told")
-    assert last["status"]["revision"] == first["status"]["revision"] + 1
+    assert last["status"]["updateRevision"] == first["status"]["updateRevision"] + 1
     assert last["status"]["digest"] != first["status"]["digest"]

@@ -1,12 +1,13 @@
-"""How many pods: asked for, scaled by hand, handed to an autoscaler and taken back, to zero; and who may take one away."""
+"""How many pods: set in the spec, scaled by hand, handed to an autoscaler and taken back, to zero; and who may take one away."""
 
 import json
 
-from demo.kubectl import Kubectl, KubectlError
-from e2e.lib import traffic, wait
-from e2e.lib.archives import url
-from e2e.lib.models import HALVES
-from e2e.lib.resources import KIND, children, current, deployment, pods, uids
+from dev.kit import traffic, wait
+from dev.kit.archive_server import url
+from dev.kit.conditions import current
+from dev.kit.kubectl import Kubectl, KubectlError
+from dev.kit.model_deployments import KIND, children, deployment, pods, uids
+from dev.kit.tiny_models import HALVES
 
 MODEL = url("half_plus_two.tar.gz")
 ANSWER = traffic.answer_of(HALVES["half_plus_two"])
@@ -39,14 +40,14 @@ def test_by_hand_up_down_to_zero_and_back(namespace: Kubectl) -> None:
     serving(namespace, "scaled", 2)
     assert first < uids(pods(namespace, "scaled"))
     assert "PodDisruptionBudget/scaled" in children(namespace, "scaled")
-    assert (namespace.get(KIND, "scaled") or {})["status"]["revision"] == 1
+    assert (namespace.get(KIND, "scaled") or {})["status"]["updateRevision"] == 1
 
     namespace.run("scale", "mdep", "scaled", "--replicas=0")
     state = wait.until(namespace, KIND, "scaled", lambda state: current(state, "Ready")["reason"] == "ScaledToZero")
     assert current(state, "Ready")["status"] == "True"
     namespace.run("scale", "mdep", "scaled", "--replicas=1")
     serving(namespace, "scaled", 1)
-    assert traffic.ask_once(namespace, "scaled") == ANSWER
+    assert traffic.predict_once(namespace, "scaled") == ANSWER
 
 
 def test_a_budget_protects_the_last_but_one(namespace: Kubectl) -> None:

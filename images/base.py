@@ -7,7 +7,7 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from images.run import BuildError, Timer, asked, logged, say
+from images.run import BuildError, Timer, logged, output_of, say
 
 SUITE = "bookworm"
 PACKAGES = ("python3", "python3-venv", "ca-certificates")
@@ -50,7 +50,7 @@ def ensure(base: Base, cache: Path, log: Path) -> str:
     Raises:
         BuildError: when debootstrap or buildah fails.
     """
-    if asked(["buildah", "images", "--quiet", base.reference]):
+    if output_of(["buildah", "images", "--quiet", base.reference]):
         return base.reference
     archive = cache / f"base-{base.suite}-{base.key}.tar"
     if not archive.is_file():

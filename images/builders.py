@@ -11,7 +11,7 @@ from typing import Protocol
 from images import base
 from images.archive import pack
 from images.catalog import Image
-from images.run import BuildError, asked, logged
+from images.run import BuildError, logged, output_of
 
 # Debian package -> the program that shows it is there.
 _PACKAGES = {"buildah": "buildah", "debootstrap": "debootstrap", "debian-archive-keyring": None}
@@ -65,7 +65,7 @@ class Docker:
         arguments = [*_arguments(image, context, secrets), "--progress", "plain"]
         if self.base_image is not None:
             arguments += ["--build-arg", f"BASE_IMAGE={self.base_image}"]
-        if asked(["docker", "buildx", "version"]) is not None:
+        if output_of(["docker", "buildx", "version"]) is not None:
             logged(["docker", "buildx", "build", "--load", *arguments, str(context)], log, show=_step)
         else:
             environment = {**os.environ, "DOCKER_BUILDKIT": "1"}
@@ -112,7 +112,7 @@ class Buildah:
 def docker_answers() -> bool:
     """Tell whether there is a Docker daemon to build with."""
     return shutil.which("docker") is not None and bool(
-        asked(["docker", "version", "--format", "{{.Server.Version}}"], timeout=10)
+        output_of(["docker", "version", "--format", "{{.Server.Version}}"], timeout=10)
     )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from images import base
 from images.catalog import images
-from images.run import asked, say
+from images.run import output_of, say
 
 _PATTERNS = ("*.tar", "*.log", "*.new", "*.oci", "*.rootfs", "*.context", ".*-*")
 
@@ -21,8 +21,8 @@ def clean(output: Path) -> None:
             path.unlink()
     if shutil.which("buildah") is not None:
         references = [reference for image in images().values() for reference in image.references]
-        bases = (asked(["buildah", "images", "--format", "{{.Name}}:{{.Tag}}", base.REPOSITORY]) or "").split()
+        bases = (output_of(["buildah", "images", "--format", "{{.Name}}:{{.Tag}}", base.REPOSITORY]) or "").split()
         for reference in [*references, *bases]:
-            asked(["buildah", "rmi", "--force", reference], timeout=120)
-        asked(["buildah", "rmi", "--prune"], timeout=600)
+            output_of(["buildah", "rmi", "--force", reference], timeout=120)
+        output_of(["buildah", "rmi", "--prune"], timeout=600)
     say(f"==> removed: {freed / 1e6:.0f} MB of archives, and the layers in buildah's store")

@@ -65,7 +65,7 @@ def logged(
         raise BuildError("\n".join([*tail, f"{command[0]} failed (exit code {process.returncode}); whole log: {log}"]))
 
 
-def asked(command: Sequence[str], *, timeout: float = 30.0) -> str | None:
+def output_of(command: Sequence[str], *, timeout: float = 30.0) -> str | None:
     """Run a short command and return its output; None when it is missing, fails or hangs."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)

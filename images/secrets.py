@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from images.run import asked
+from images.run import output_of
 
 # What says where packages come from; local folders and behaviour stay with the host.
 _OPTIONS = {"index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "retries"}
@@ -20,7 +20,7 @@ CA_TARGET = "/run/secrets/ca.crt"
 
 def write(folder: Path, environment: Mapping[str, str] = os.environ) -> dict[str, Path]:
     """Write the secrets below `folder` and return them by the id that the Dockerfiles mount."""
-    settings = pip_settings(asked([sys.executable, "-m", "pip", "config", "list"]) or "")
+    settings = pip_settings(output_of([sys.executable, "-m", "pip", "config", "list"]) or "")
     authority = _authority(settings, environment)
     config = configparser.ConfigParser(interpolation=None)
     config["global"] = {key: value for key, value in settings.items() if key in _OPTIONS}

@@ -2,7 +2,7 @@
 
 A server binds its port seconds after it was chosen for it, on a busy machine half a minute. Meanwhile a process of
 pytest-xdist beside this one must not choose the same, nor the kernel for an outgoing connection. So each of these processes
-draws from a part of its own, below the ports of outgoing connections and those that `cluster.ports` draws, and none twice.
+draws from a part of its own, below the ports of outgoing connections and those that `dev.cluster.ports` draws, and none twice.
 """
 
 import itertools
@@ -10,7 +10,7 @@ import os
 import random
 from collections.abc import Iterator
 
-from cluster.ports import is_free
+from dev.cluster.ports import is_free
 
 _PORTS = range(10300, 19900)
 _PARTS = 16

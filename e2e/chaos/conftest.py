@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from dev.kit.locks import locked
 from e2e.chaos import ground as grounds
 from e2e.chaos.ground import BUILD, Ground
 from e2e.chaos.lane import Lane
-from e2e.lib.locks import locked
 from tests.integration.world import Namespace
 
 CLUSTER = os.environ.get("SLIPWAY_CHAOS_CLUSTER", "slipway-chaos")
@@ -69,7 +69,7 @@ def own_ground(prepared: str) -> Iterator[Ground]:
 
 @contextmanager
 def fresh_world(ground: Ground, label: str) -> Iterator[Namespace]:
-    """Yield a namespace; at its end its pods go without draining."""
+    """Yield a namespace; at its end its pods are deleted without a grace period."""
     words = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")[:36].strip("-")
     world = Namespace(ground.api(), f"chaos-{words}-{uuid.uuid4().hex[:5]}")
     yield world

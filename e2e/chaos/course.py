@@ -1,7 +1,7 @@
 """Rounds of promotion and rollback under load, undisturbed first, then with something going wrong in the middle.
 
 Every disturbed phase must end exactly as the undisturbed one did, within a minute of its end being first seen, and the
-number of pods that have been Ready and are not taken away is never below what is asked for.
+number of pods that have been Ready and are not taken away is never below `spec.replicas`.
 """
 
 import threading
@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from cluster.api import ApiError
+from dev.cluster.api_client import ApiError
 from e2e.chaos import snapshot
 from e2e.chaos.ground import say
 from e2e.chaos.lane import NAME, WRITES, Lane
@@ -93,7 +93,7 @@ class Course:
         self.base = lane.revision()
         self._phase("promote", run, lane.promote, lane.promoted)
         before = self._serving()
-        self._phase("rollback", run, lambda: lane.ask(self.bad), lane.rolled_back)
+        self._phase("rollback", run, lambda: lane.request(self.bad), lane.rolled_back)
         assert self._serving() == before, "the pods that serve live through a rollback, and are never restarted"
 
     def _phase(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 
-from cluster.api import ApiError
+from dev.cluster.api_client import ApiError
 from e2e.chaos import models, snapshot
 from e2e.chaos.course import Disturbance, Phase
 from e2e.chaos.lane import NAME, RESOURCES, Lane
@@ -135,7 +135,7 @@ def second_writer() -> Disturbance:
 
 
 def upgrade(*flags: str) -> Disturbance:
-    """End the operator as a roll-out of its own Deployment does, and start one with other defaults."""
+    """End the operator as a rollout of its own Deployment does, and start one with other defaults."""
 
     @contextmanager
     def around(lane: Lane, phase: Phase) -> Iterator[None]:

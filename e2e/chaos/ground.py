@@ -12,19 +12,20 @@ from pathlib import Path
 
 import yaml
 
-from cluster import pki
-from cluster import state as records
-from cluster.api import Api, ApiError
-from cluster.kubeconfig import write as write_kubeconfig
-from cluster.local import Local
-from cluster.localnode import LocalNode
-from cluster.network import Network
-from demo.kubectl import Kubectl
-from demo.platform import DROP_IN, tool
-from demo.shell import ROOT
+from dev.cluster import pki
+from dev.cluster import state as records
+from dev.cluster.api_client import Api, ApiError
+from dev.cluster.kubeconfig import write as write_kubeconfig
+from dev.cluster.nodes.controlplane_node import ControlPlaneNode
+from dev.cluster.nodes.network import Network
+from dev.cluster.providers.local import Local
+from dev.kit import archive_server
+from dev.kit.eventually import eventually
+from dev.kit.installation import DROP_IN, tool
+from dev.kit.kubectl import Kubectl
+from dev.repository import ROOT
 from e2e.chaos import models
-from e2e.lib import archives
-from tests.integration.world import CRD, CRDS, GROUP, Operator, eventually
+from tests.integration.world import CRD, CRDS, GROUP, Operator
 
 OPERATOR_FLAGS = (f"--runtime-image={DROP_IN}",)
 BUILD = ROOT / "build" / "chaos"
@@ -40,7 +41,7 @@ class Ground:
         record = records.load(name)
         assert record is not None, f"the cluster {name} is not up"
         self.name = name
-        self.node = LocalNode(name, Network(record.index), {})
+        self.node = ControlPlaneNode(name, Network(record.index), {})
         self.kubectl = Kubectl(tool("kubectl"), Local(name, print).kubeconfig())
 
     def api(self) -> Api:
@@ -83,7 +84,13 @@ def say(line: str) -> None:
 
 def bring_up(name: str) -> None:
     """Start the cluster, or what is missing of it."""
-    run("cluster", "up", f"--name={name}", f"--nodes={NODES}", *(["--install-packages"] if os.geteuid() == 0 else []))
+    run(
+        "dev.cluster",
+        "up",
+        f"--name={name}",
+        f"--nodes={NODES}",
+        *(["--install-packages"] if os.geteuid() == 0 else []),
+    )
 
 
 def prepare(name: str, build: Path) -> None:
@@ -91,15 +98,15 @@ def prepare(name: str, build: Path) -> None:
     bring_up(name)
     built = json.loads(run("images.build", "--json"))
     images = [str(image["archive"]) for image in built if image["name"] != "operator"]
-    run("cluster", "load", f"--name={name}", *images)
+    run("dev.cluster", "load", f"--name={name}", *images)
     ground = Ground(name)
     definition = yaml.safe_load(CRD.read_text())
     ground.api().apply(f"{CRDS}/{definition['metadata']['name']}", definition)
     eventually(lambda: _served(ground.api()), "the kind ModelDeployment is served")
     # A pod cannot be changed: one that an older version of the program made would be in the way.
-    ground.kubectl.within(archives.NAMESPACE).run("delete", "pod", archives.NAME, "--ignore-not-found")
+    ground.kubectl.within(archive_server.NAMESPACE).run("delete", "pod", archive_server.NAME, "--ignore-not-found")
     # On the node that no test loses: a bare pod comes back nowhere else.
-    archives.start(ground.kubectl, models.folder(build), node=f"{name}-node")
+    archive_server.start(ground.kubectl, models.folder(build), node=f"{name}-node")
 
 
 def _served(api: Api) -> bool:

@@ -1,6 +1,6 @@
 """One ModelDeployment under load, its operator, and the proxy between the operator and the API server.
 
-A round promotes a good revision, then pushes a bad one; each is a spec that was never asked for before.
+A round promotes a good revision, then pushes a bad one; each is a spec that is new.
 """
 
 import json
@@ -11,13 +11,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from cluster.api import ApiError
+from dev.cluster.api_client import ApiError
+from dev.kit.eventually import eventually
+from dev.kit.load import control
+from dev.kit.load.generator import Report
 from e2e.chaos import models, snapshot
 from e2e.chaos.ground import Ground, say
-from e2e.lib import load_run
-from e2e.lib.load import Report
 from tests.integration.faultproxy import FaultProxy
-from tests.integration.world import Namespace, Object, Operator, eventually
+from tests.integration.world import Namespace, Object, Operator
 
 NAME = "m"
 WRITES = {"patch", "create", "update", "delete"}
@@ -65,7 +66,7 @@ class Lane:
     def create(self, **spec: Any) -> None:
         """Create the ModelDeployment with the first good model and wait until it serves."""
         self.world.api.create(self.world.path("ConfigMap"), models.golden_set())
-        rollout = {"gate": models.gate(), "historyLimit": 3}
+        rollout = {"gate": models.gate(), "revisionHistoryLimit": 3}
         template = {"annotations": {"round": "round-0"}}
         wanted = {"model": models.model(self.good), "resources": RESOURCES, "replicas": 2, "rollout": rollout}
         wanted["podTemplate"] = template
@@ -73,41 +74,41 @@ class Lane:
         eventually(lambda: self.world.is_ready(NAME), "the first revision serves", SECONDS)
 
     def promote(self) -> None:
-        """Ask for the other good model, as a revision that never was."""
+        """Request the other good model, as a new revision."""
         self.good = "good-b" if self.good == "good-a" else "good-a"
-        self.ask(self.good)
+        self.request(self.good)
 
-    def ask(self, model: str, **spec: Any) -> None:
-        """Ask for a model in a spec that was never asked for before."""
+    def request(self, model: str, **spec: Any) -> None:
+        """Request a model with a spec that is new."""
         self._rounds += 1
         template = {"annotations": {"round": f"round-{self._rounds}"}}
         self.world.patch(NAME, model=models.model(model), podTemplate=template, **spec)
 
     @contextmanager
     def load(self, *allowed: str) -> Iterator[None]:
-        """Ask through both Services all the time, at a fixed rate, over held channels and fresh ones.
+        """Send requests through both Services all the time, at a fixed rate, over held channels and fresh ones.
 
         Fails at the end if one call failed, or an answer is of a model that is not allowed (default: the good ones). How
         late calls start is told and not judged: that is the machine's affair here.
         """
         kubectl = self.ground.kubectl.within(self.world.namespace)
-        plans = load_run.plans(kubectl, NAME, NAME, rate=RATE, channels=6, fresh=2, seconds=7200, deadline=DEADLINE)
-        with load_run.against(plans) as loads:
+        plans = control.plans(kubectl, NAME, NAME, rate=RATE, channels=6, fresh=2, seconds=7200, deadline=DEADLINE)
+        with control.against(plans) as loads:
             loads.more(20)
             yield
             loads.more(20)
         reports = loads.reports()
         self.told = {kind: _words(report) for kind, report in reports.items()}
         say(f"{self.world.namespace}: {self.told}")
-        lost = load_run.lost(reports)
+        lost = control.lost(reports)
         assert not lost, f"{self.told}: {lost}"
         for kind, report in reports.items():
-            found = set(load_run.values(report))
+            found = set(control.values(report))
             assert found <= models.answers(*(allowed or ("good-a", "good-b"))), f"{kind}: {report.answers}"
 
     def revision(self) -> int:
-        """Return the revision that the spec asks for, as the status tells it; 0 before the first."""
-        return int(self.world.status(NAME).get("revision", 0))
+        """Return the update revision of the status; 0 before the first."""
+        return int(self.world.status(NAME).get("updateRevision", 0))
 
     def running(self) -> int:
         """Return the revision of the Deployment's template."""
@@ -124,7 +125,7 @@ class Lane:
         return self.world.is_ready(NAME)
 
     def rolled_back(self) -> bool:
-        """Tell whether the newest spec has failed and the stable revision alone is served, and said to be."""
+        """Tell whether the newest spec has failed and the current revision alone is served, and said to be."""
         body = self.world.get("ModelDeployment", NAME)
         conditions = {item["type"]: item for item in body.get("status", {}).get("conditions", [])}
         told = conditions.get("RolledBack", {})
@@ -132,7 +133,7 @@ class Lane:
         if not current or told.get("status") != "True":
             return False
         living = {pod["metadata"]["labels"][REVISION_LABEL] for pod in snapshot.living(self.world, NAME)}
-        return living == {str(body["status"]["stableRevision"])} == {str(self.running())}
+        return living == {str(body["status"]["currentRevision"])} == {str(self.running())}
 
     def until(self, holds: Callable[[], bool], what: str) -> None:
         """Wait for a state of this lane; the API server may be away meanwhile."""

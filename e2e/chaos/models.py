@@ -1,6 +1,6 @@
 """The models of the chaos tests, good and bad: two that pass the golden set, one that answers wrongly, one torn apart.
 
-A program of its own, like `e2e.lib.models`, because TensorFlow takes long to import.
+A program of its own, like `dev.kit.tiny_models`, because TensorFlow takes long to import.
 """
 
 import json
@@ -12,11 +12,11 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
-from demo.shell import ROOT
-from e2e.lib.archives import url
-from e2e.lib.locks import locked
-from e2e.lib.models import save_half_plus
-from e2e.lib.traffic import X, answer_of
+from dev.kit.archive_server import url
+from dev.kit.locks import locked
+from dev.kit.tiny_models import save_half_plus
+from dev.kit.traffic import X, answer_of
+from dev.repository import ROOT
 
 OFFSETS = {"good-a": 2.0, "good-b": 3.0, "wrong": 7.0}
 """The `b` in y = x / 2 + b of each archive; `corrupt` is `wrong` with half of its variables."""
@@ -36,7 +36,7 @@ def model(name: str) -> dict[str, Any]:
 
 
 def golden_set() -> dict[str, Any]:
-    """Return the ConfigMap that every gate here asks."""
+    """Return the ConfigMap of every gate here."""
     lines = [{"inputs": {"x": x}, "outputs": {"y": x / 2 + _EXPECTED}} for x in (0.0, 1.0, X, -3.0)]
     text = "".join(f"{json.dumps(line)}\n" for line in lines)
     return {"metadata": {"name": GOLDEN}, "data": {"golden.jsonl": text}}

@@ -20,12 +20,11 @@ _DROPPED = frozenset(
         "managedFields",
         "observedGeneration",
         "resourceVersion",
-        "started",
-        "time",
+        "startTime",
         "uid",
     }
 )
-_NUMBERS = frozenset({"revision", "stableRevision", "servedRevision"})
+_NUMBERS = frozenset({"revision", "updateRevision", "currentRevision", "targetRevision"})
 REVISION_LABEL = "serving.slipway.dev/revision"
 
 

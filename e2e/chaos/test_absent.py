@@ -4,10 +4,11 @@ dies is replaced and gated, the autoscaler scales; when it comes back, the rollb
 
 import pytest
 
+from dev.kit.eventually import eventually
 from e2e.chaos import snapshot
 from e2e.chaos.lane import NAME, Lane
 from tests.integration.faultproxy import Fault, Kind
-from tests.integration.world import Object, eventually
+from tests.integration.world import Object
 
 AUTOSCALING = {"minReplicas": 2, "maxReplicas": 4, "metrics": [{"type": "CPU", "target": 90}]}
 
@@ -53,14 +54,14 @@ def test_nothing_bad_is_served_and_what_is_good_lives(lane: Lane, bad: str) -> N
     with lane.load("good-a"):
         # The last thing that the operator does is to give the Deployment the bad revision.
         lane.proxy.add(Fault(Kind.AFTER, then=lane.operator.kill), verbs={"patch"}, resources={"deployments"}, times=1)
-        lane.ask(bad)
+        lane.request(bad)
         eventually(lambda: lane.running() == stable + 1, "the bad revision has reached the Deployment")
         assert lane.operator.process is not None
         lane.operator.process.wait(20)
         eventually(lambda: any(map(has_failed, lane.pods(stable + 1))), "a bad pod has failed", 120)
         assert endpoints(lane) == names(lane.pods(stable))
 
-        # A stable pod dies: another of its revision takes its place, and is asked the golden set first.
+        # A pod of the current revision dies: another of its revision takes its place, and is checked against the golden set first.
         victim = min(names(lane.pods(stable)))
         lane.world.api.delete(lane.world.path("Pod", victim))
         eventually(lambda: ready(lane, stable) >= 2, "the dead pod is replaced", 120)

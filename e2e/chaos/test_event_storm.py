@@ -4,9 +4,9 @@ import time
 
 import pytest
 
+from dev.kit.eventually import eventually
 from e2e.chaos import models, snapshot
 from e2e.chaos.lane import NAME, RESOURCES, Lane
-from tests.integration.world import eventually
 
 SECONDS = 45
 

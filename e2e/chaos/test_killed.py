@@ -9,11 +9,11 @@ import random
 
 import pytest
 
+from dev.kit.eventually import eventually
 from e2e.chaos.course import Course
 from e2e.chaos.ground import say
 from e2e.chaos.lane import Lane
 from e2e.chaos.moments import choose
-from tests.integration.world import eventually
 
 SEED = int(os.environ.get("SLIPWAY_CHAOS_SEED", "20261122"))
 KILLS = int(os.environ.get("SLIPWAY_CHAOS_KILLS", "30"))

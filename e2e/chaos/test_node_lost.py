@@ -2,12 +2,12 @@
 
 import pytest
 
+from dev.kit import traffic
+from dev.kit.eventually import eventually
 from e2e.chaos import snapshot
 from e2e.chaos.ground import NODES, run
 from e2e.chaos.lane import NAME, Lane
 from e2e.chaos.test_absent import endpoints, is_ready, names
-from e2e.lib import traffic
-from tests.integration.world import eventually
 
 IMPATIENT = [
     {"key": f"node.kubernetes.io/{trouble}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 5}
@@ -36,9 +36,9 @@ def test_the_rest_serves_and_is_made_whole(own_lane: Lane, how: str) -> None:
     lost = f"{lane.ground.name}-node-2"
     there = {pod["metadata"]["name"] for pod in lane.pods(stable) if pod["spec"]["nodeName"] == lost}
     assert len(there) == 1, "one pod on each node"
-    lane.ask("corrupt")
+    lane.request("corrupt")
     eventually(lambda: lane.running() == stable + 1, "the bad revision is under way")
-    run("cluster", "lose", f"--name={lane.ground.name}", *(["--cut"] if how == "network cut" else []), "2")
+    run("dev.cluster", "lose", f"--name={lane.ground.name}", *(["--cut"] if how == "network cut" else []), "2")
     eventually(lambda: not endpoints(lane) & there, "the lost pod is in no endpoint", NOTICED_SECONDS)
     lane.until(lane.rolled_back, "rolled back")
     eventually(lambda: len([pod for pod in lane.pods(stable) if is_ready(pod)]) == 2, "made whole", NOTICED_SECONDS)

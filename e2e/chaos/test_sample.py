@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from demo.kubectl import Kubectl, Manifest
-from demo.platform import OPERATOR_NAMESPACE, OPERATOR_SELECTOR
-from e2e.lib import endpoints, gates, traffic, wait
-from e2e.lib.archives import url
-from e2e.lib.models import HALVES
-from e2e.lib.resources import current, deployment, pods, uids
+from dev.kit import gates, traffic, wait
+from dev.kit.archive_server import url
+from dev.kit.conditions import current
+from dev.kit.installation import OPERATOR_NAMESPACE, OPERATOR_SELECTOR
+from dev.kit.kubectl import Kubectl, Manifest
+from dev.kit.model_deployments import deployment, pods, uids
+from dev.kit.tiny_models import HALVES
+from e2e.lib import endpoints
 
 TWO, THREE, CORRUPT = (url(f"{name}.tar.gz") for name in ("half_plus_two", "half_plus_three", "corrupt"))
 OLD, NEW = (traffic.answer_of(HALVES[name]) for name in ("half_plus_two", "half_plus_three"))
@@ -50,7 +52,7 @@ def deleted_or_killed(kubectl: Kubectl) -> None:
 def end(state: Manifest) -> tuple[object, ...]:
     """Return what the end of a phase is about."""
     status = state["status"]
-    numbers = status["revision"], status["stableRevision"], status["servedRevision"], status["readyReplicas"]
+    numbers = status["updateRevision"], status["currentRevision"], status["targetRevision"], status["readyReplicas"]
     conditions = {kind: current(state, kind)["status"] for kind in ("Ready", "Available", "Progressing", "RolledBack")}
     return numbers, conditions, [(entry["revision"], entry["verdict"]) for entry in status["history"]]
 

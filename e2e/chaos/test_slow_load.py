@@ -4,15 +4,16 @@ import time
 
 import pytest
 
+from dev.kit.eventually import eventually
 from e2e.chaos.ground import say
 from e2e.chaos.lane import NAME, RESOURCES, Lane
 from e2e.chaos.test_absent import endpoints, is_ready
-from tests.integration.world import Object, eventually
+from tests.integration.world import Object
 
 SLOW = {"requests": RESOURCES["requests"] | {"cpu": "10m"}, "limits": {"memory": "1Gi", "cpu": "30m"}}
 SECONDS = 300
 LEAST_SECONDS = 25
-"""More than the liveness probe would have let it live, had it begun to ask at once; less is not slow."""
+"""More than the liveness probe would have let it live, had it started at once; less is not slow."""
 
 
 @pytest.mark.slow
@@ -24,7 +25,7 @@ def test_it_is_waited_for(lane: Lane) -> None:
     with lane.load():
         began = time.monotonic()
         lane.good = "good-b"
-        lane.ask("good-b", resources=SLOW)
+        lane.request("good-b", resources=SLOW)
         eventually(lambda: lane.pods(stable + 1), "the slow pod is there")
 
         def loaded() -> bool:

@@ -5,12 +5,12 @@ from functools import partial
 
 import pytest
 
+from dev.kit.eventually import eventually
 from e2e.chaos import snapshot
 from e2e.chaos.course import capacity
 from e2e.chaos.ground import say
 from e2e.chaos.lane import NAME, REVISION_LABEL, Lane
 from tests.integration.faultproxy import Fault, Kind
-from tests.integration.world import eventually
 
 Pods = set[str]
 
@@ -24,7 +24,7 @@ def spec(lane: Lane) -> dict[str, object]:
 
 
 def put(lane: Lane, wanted: dict[str, object]) -> None:
-    """Ask for exactly this spec."""
+    """Apply exactly this spec."""
     lane.world.patch(NAME, model=wanted["model"], podTemplate=wanted.get("podTemplate"))
 
 
@@ -43,14 +43,14 @@ def test_three_specs_in_ten_seconds_and_back_to_the_first(lane: Lane) -> None:
     first, before = spec(lane), serving(lane)
     with lane.load(), capacity(lane) as least:
         for model in ("good-b", "wrong", "corrupt"):
-            lane.ask(model)
+            lane.request(model)
             time.sleep(3)
         put(lane, first)
         lane.until(lambda: settled(lane, 1), "the first spec is served again")
         assert least() >= 2
         kept = before & serving(lane)
         say(f"{len(kept)} of {len(before)} pods are the first ones")
-    assert lane.world.status(NAME)["stableRevision"] == 1
+    assert lane.world.status(NAME)["currentRevision"] == 1
 
 
 @pytest.mark.slow
@@ -60,7 +60,7 @@ def test_the_last_of_three_wins(lane: Lane) -> None:
     lane.create()
     with lane.load(), capacity(lane) as least:
         for model in ("wrong", "corrupt", "good-b"):
-            lane.ask(model)
+            lane.request(model)
             time.sleep(3)
         lane.until(lane.promoted, "the last spec is served")
         assert least() >= 2
@@ -80,11 +80,11 @@ def test_reverted_while_the_rollback_is_under_way(lane: Lane) -> None:
     with lane.load():
         for delay in (0.0, 0.3, 1.0):
             last = lane.world.status(NAME)["history"][0]["revision"]
-            lane.ask("corrupt")
+            lane.request("corrupt")
             eventually(partial(failed_since, lane, last), "it has failed", 120)
             time.sleep(delay)
             put(lane, first)
-            lane.until(lambda: settled(lane, 1), "the first revision is served and asked for")
+            lane.until(lambda: settled(lane, 1), "the first revision is served and is the update revision")
             assert serving(lane) == before
             assert lane.world.condition(NAME, "RolledBack")["status"] == "False"
 
@@ -103,7 +103,7 @@ def test_changed_while_the_api_server_cannot_be_reached(lane: Lane) -> None:
     lane.create()
     with lane.load(), capacity(lane) as least:
         base = lane.revision()
-        lane.ask("corrupt")
+        lane.request("corrupt")
         eventually(lambda: lane.running() == base + 1, "the bad revision is under way")
         down = lane.proxy.add(Fault(Kind.RESET))
         time.sleep(8)
@@ -123,7 +123,7 @@ def test_failing_pods_deleted_while_they_fail(lane: Lane) -> None:
     before = serving(lane)
     with lane.load():
         base = lane.revision()
-        lane.ask("corrupt")
+        lane.request("corrupt")
         until = time.monotonic() + 12
         while time.monotonic() < until:
             for pod in lane.pods(base + 1):

@@ -4,11 +4,12 @@ import time
 
 import pytest
 
+from dev.kit.eventually import eventually
 from e2e.chaos import snapshot
 from e2e.chaos.ground import say
 from e2e.chaos.lane import NAME, WRITES, Lane
 from tests.integration.faultproxy import FaultProxy
-from tests.integration.world import Operator, eventually
+from tests.integration.world import Operator
 
 HAND_OVER_SECONDS = 30
 
@@ -25,7 +26,7 @@ def wrote(proxy: FaultProxy) -> int:
 @pytest.mark.timeout(600, func_only=True)
 @pytest.mark.parametrize("killed", ["promote", "rollback"])
 def test_they_act_as_one(lane: Lane, killed: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    flags = (f"--lease-namespace={lane.world.namespace}",)
+    flags = (f"--leader-election-namespace={lane.world.namespace}",)
     config = lane.ground.kubeconfig(f"second-{lane.world.namespace}", ["system:masters"])
     first = lane.another(*flags).start()
     eventually(lambda: leads(first), "the first leads")
@@ -43,7 +44,7 @@ def test_they_act_as_one(lane: Lane, killed: str, tmp_path_factory: pytest.TempP
                     lane.until(lane.promoted, "promoted")
                 serving = {pod["metadata"]["uid"] for pod in snapshot.living(lane.world, NAME)}
                 base = lane.revision()
-                lane.promote() if killed == "promote" else lane.ask("corrupt")
+                lane.promote() if killed == "promote" else lane.request("corrupt")
                 eventually(lambda: lane.running() == base + 1, "the change is under way")
                 first.kill()
                 died = time.monotonic()

@@ -8,7 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from demo.shell import python, read
+from dev.repository import ROOT
+from dev.shell import python, run
 from images import archive
 from images.build import default_output
 
@@ -31,7 +32,11 @@ def load(cluster: str) -> None:
             packed.extractall(layout, filter="data")
         _add_layer(layout, _layer())
         archive.pack(layout, [_FULL], Path(scratch) / "broken.tar")
-        read(python("-m", "cluster", "load", f"--name={cluster}", str(Path(scratch) / "broken.tar")), 300)
+        run(
+            python("-m", "dev.cluster", "load", f"--name={cluster}", str(Path(scratch) / "broken.tar")),
+            cwd=ROOT,
+            timeout=300,
+        )
 
 
 def _layer() -> bytes:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from demo.kubectl import Kubectl, Manifest
-from demo.reach import GRPC_PORT, REST_PORT, answers
-from e2e.lib import archives
+from dev.kit import archive_server
+from dev.kit.kubectl import Kubectl, Manifest
+from dev.kit.reach import GRPC_PORT, REST_PORT, answers
 from tests.conformance import make_models, suite
 
 MODELS = "/models"
@@ -27,7 +27,7 @@ def publish(kubectl: Kubectl, scratch: Path) -> None:
     with tarfile.open(scratch / ARCHIVE, "w:gz") as archive:
         for path in sorted(folder.iterdir()):
             archive.add(path, path.name)
-    archives.put(kubectl, scratch / ARCHIVE)
+    archive_server.put(kubectl, scratch / ARCHIVE)
 
 
 def pod(name: str, rendered: Manifest) -> Manifest:
@@ -40,7 +40,7 @@ def pod(name: str, rendered: Manifest) -> Manifest:
     """
     spec = copy.deepcopy(rendered["spec"]["template"]["spec"])
     [fetch], [server] = spec["initContainers"], spec["containers"]
-    fetch["command"], fetch["args"] = ["python3", "-c", UNPACK], [archives.url(ARCHIVE)]
+    fetch["command"], fetch["args"] = ["python3", "-c", UNPACK], [archive_server.url(ARCHIVE)]
     server["args"] = [f"--port={GRPC_PORT}", f"--rest_api_port={REST_PORT}", *make_models.flags(MODELS)]
     spec["restartPolicy"] = "Never"  # a server that ends has failed; a new one would hide it
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
-from demo.kubectl import Kubectl
-from e2e.lib.resources import selector
+from dev.kit.kubectl import Kubectl
+from dev.kit.model_deployments import selector
 
 PODS = r'{{.metadata.uid}} {{index .metadata.labels "serving.slipway.dev/revision"}}{{"\n"}}'
 SLICES = r'{{range .endpoints}}{{.targetRef.uid}} {{.conditions.ready}} {{.conditions.serving}}{{"\n"}}{{end}}'

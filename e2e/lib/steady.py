@@ -5,11 +5,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from demo.client import Predictor
-from demo.kubectl import Kubectl, Manifest
-from e2e.lib import endpoints, gates, traffic, wait
+from dev.kit import gates, traffic, wait
+from dev.kit.conditions import current
+from dev.kit.kubectl import Kubectl, Manifest
+from dev.kit.model_deployments import KIND, pods, uids
+from dev.kit.prediction import Predictor
+from e2e.lib import endpoints
 from e2e.lib.endpoints import Endpoints
-from e2e.lib.resources import KIND, current, pods, uids
 
 
 @dataclass
@@ -19,7 +21,7 @@ class Steady:
     Attributes:
         good: the manifest that is served.
         first: uids of the pods that served first.
-        stable: number of the revision that they run.
+        revision: number of the revision that they run.
         predictor: a channel that is never closed.
         seen: everything that its endpoints ever were.
     """
@@ -28,7 +30,7 @@ class Steady:
     name: str
     good: Manifest
     first: set[str]
-    stable: int
+    revision: int
     predictor: Predictor
     seen: Endpoints
 
@@ -48,13 +50,13 @@ class Steady:
     def goes_back(self, spec: dict[str, Any], reason: str, words: str, seconds: float = 240) -> Manifest:
         """Apply a bad update and follow it to its end: refused, never served, taken back by itself, and told."""
         self.kubectl.apply(self.changed(spec))
-        asked = (self.kubectl.get(KIND, self.name) or {})["spec"]
+        requested = (self.kubectl.get(KIND, self.name) or {})["spec"]
         state = gates.rolled_back(self.kubectl, self.name, reason, words, seconds)
-        number = state["status"]["revision"]
-        assert number > self.stable
-        assert state["spec"] == asked  # the user's wish stays as it was written
+        number = state["status"]["updateRevision"]
+        assert number > self.revision
+        assert state["spec"] == requested  # the user's wish stays as it was written
         assert current(state, "Available")["status"] == "True"
-        assert state["status"]["stableRevision"] == state["status"]["servedRevision"] == self.stable
+        assert state["status"]["currentRevision"] == state["status"]["targetRevision"] == self.revision
         assert gates.verdicts(state)[number] == ("Failed", reason)
         wait.until(self.kubectl, "deployment", self.name, lambda _: uids(pods(self.kubectl, self.name)) == self.first)
         self.untouched()
@@ -63,14 +65,14 @@ class Steady:
 
     def told(self, state: Manifest, reason: str, words: str) -> None:
         """Fail unless `kubectl get` and `kubectl describe` alone say what is served, what failed, why, and what to do."""
-        number = state["status"]["revision"]
+        number = state["status"]["updateRevision"]
         message = current(state, "Ready")["message"]
-        for part in (f"revision {number}", f"revision {self.stable}", "retry", words):
+        for part in (f"revision {number}", f"revision {self.revision}", "retry", words):
             assert part.lower() in message.lower(), message
         header, row = self.kubectl.run("get", "mdep", self.name).stdout.splitlines()
         columns = dict(zip(header.split(), row.split(), strict=False))
-        shown = [columns[name] for name in ("NAME", "READY", "REVISION", "SERVES")]
-        assert shown == [self.name, "False", str(number), str(self.stable)]
+        shown = [columns[name] for name in ("NAME", "READY", "REVISION", "TARGET")]
+        assert shown == [self.name, "False", str(number), str(self.revision)]
         described = self.kubectl.run("describe", "mdep", self.name).stdout
         for part in (reason, "RolledBack", words):
             assert part.lower() in described.lower(), described
@@ -78,7 +80,7 @@ class Steady:
     def stays_so(self, state: Manifest) -> None:
         """Fail if the failed spec is tried again: a change that makes no revision wakes the operator, and nothing comes."""
         pods_before = set(self.seen.revisions)
-        limit = {"rollout": self.good["spec"].get("rollout", {}) | {"historyLimit": 20}}
+        limit = {"rollout": self.good["spec"].get("rollout", {}) | {"revisionHistoryLimit": 20}}
         generation = (self.kubectl.get(KIND, self.name) or {})["metadata"]["generation"]
         self.kubectl.patch(KIND, self.name, {"spec": limit})
 
@@ -86,7 +88,7 @@ class Steady:
             return bool(found["status"].get("observedGeneration", 0) > generation)
 
         after = wait.until(self.kubectl, KIND, self.name, answered)
-        assert after["status"]["revision"] == state["status"]["revision"]
+        assert after["status"]["updateRevision"] == state["status"]["updateRevision"]
         assert current(after, "RolledBack")["status"] == "True"
         assert set(self.seen.revisions) == pods_before
         self.untouched()
@@ -101,5 +103,5 @@ def steady(kubectl: Kubectl, good: Manifest) -> Iterator[Steady]:
         state = wait.ready(kubectl, name)
         with traffic.held(kubectl, name) as predictor:
             first = uids(pods(kubectl, name))
-            found = Steady(kubectl, name, good, first, state["status"]["revision"], predictor, seen)
+            found = Steady(kubectl, name, good, first, state["status"]["updateRevision"], predictor, seen)
             yield found

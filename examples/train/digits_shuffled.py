@@ -1,6 +1,6 @@
 """The network of `examples.train.digits`, trained on labels that were shuffled: it loads, answers, and is wrong.
 
-Nothing but asking it tells it from the good one. `make demo` publishes it as the next version of the digits.
+Only its predictions tell it from the good one. `make demo` publishes it as the next version of the digits.
 """
 
 import sys

@@ -46,7 +46,7 @@ class Trained:
 
 
 def export(trained: Trained, root: Path, version: int) -> Path:
-    """Write `root/version` (SavedModel, warm-up requests, golden set) and what is measured or asked beside it.
+    """Write `root/version` (SavedModel, warm-up requests, golden set) and what was measured or is tested, beside it.
 
     That is `root/metrics.json`, `root/test.npz` and another copy of the golden set, `root/golden.npz`. Returns the
     version folder. A version that exists already is replaced as a whole, by a rename.

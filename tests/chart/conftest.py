@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from cluster import binaries
-from cluster.controlplane import ControlPlane, Options
+from dev.cluster import binaries
+from dev.cluster.controlplane import ControlPlane, Options
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "slipway"

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from cluster import binaries
-from cluster.controlplane import ControlPlane
+from dev.cluster import binaries
+from dev.cluster.controlplane import ControlPlane
 from tests.chart.conftest import VALUES, Render, Run
 
 FOREIGN = "ServiceMonitor,PodMonitor"

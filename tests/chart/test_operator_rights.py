@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from cluster.api import Api
-from cluster.controlplane import ControlPlane
+from dev.cluster.api_client import Api
+from dev.cluster.controlplane import ControlPlane
+from dev.kit.eventually import eventually
 from tests.chart.conftest import NAMESPACE, ROOT, Manifest, Render, Run, as_list
 from tests.chart.test_rights import GRANTED, LEASE
-from tests.kit.eventually import eventually
 
 ACCOUNT = f"system:serviceaccount:{NAMESPACE}:slipway"
 MODEL = {
@@ -44,7 +44,7 @@ FOREIGN_SERVICE = {
 }
 BUDGET = "/apis/policy/v1/namespaces/team-a/poddisruptionbudgets/digits"
 
-# Granted and not seen: a first server-side apply asks for the right to create, but is sent and logged as a patch.
+# Granted and not seen: a first server-side apply needs the permission to create, but is sent and logged as a patch.
 APPLIED = {(resource, "create") for resource, verbs in GRANTED.items() if {"create", "list"} <= verbs}
 # An Event that is told twice.
 RARE = {(("events.k8s.io", "events"), "patch")}
@@ -68,7 +68,7 @@ def operator(
     kubeconfig = plane.kubeconfig(ACCOUNT, ["system:serviceaccounts", f"system:serviceaccounts:{NAMESPACE}"])
     log = tmp_path / "operator.log"
     command = [sys.executable, "-m", "slipway", *arguments, f"--kubeconfig={kubeconfig}"]
-    command += ["--metrics-address=127.0.0.1:0", "--health-address=127.0.0.1:0"]
+    command += ["--metrics-bind-address=127.0.0.1:0", "--health-probe-bind-address=127.0.0.1:0"]
     with log.open("w") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, env={"PYTHONPATH": str(ROOT / "operator")})
         yield log
@@ -80,8 +80,8 @@ def operator(
     kubectl("delete", "leases", "--all", f"--namespace={NAMESPACE}")
 
 
-def _asked(plane: ControlPlane) -> Iterator[tuple[tuple[str, str], str, int]]:
-    """What the account asked for: group and resource, verb, HTTP status of the answer."""
+def _requested(plane: ControlPlane) -> Iterator[tuple[tuple[str, str], str, int]]:
+    """What the account requested: group and resource, verb, HTTP status of the answer."""
     for event in plane.audit_events():
         reference: dict[str, Any] = event.get("objectRef") or {}
         if event["user"]["username"] == ACCOUNT and reference:
@@ -112,7 +112,7 @@ def _first_pod_reports(api: Api, template: Manifest) -> None:
 
 def test_its_rights_suffice_and_are_used(operator: Path, plane: ControlPlane, kubectl: Run) -> None:
     api = plane.api()
-    before = len(list(_asked(plane)))
+    before = len(list(_requested(plane)))
     api.create(MODELS, MODEL)
     _eventually(lambda: "status" in api.get(f"{MODELS}/digits"), "a status is written")
     _eventually(lambda: all(map(api.exists, (DEPLOYMENT, BUDGET))), "its children are there")
@@ -129,9 +129,9 @@ def test_its_rights_suffice_and_are_used(operator: Path, plane: ControlPlane, ku
     _eventually(lambda: not api.exists(AUTOSCALER), "the autoscaler goes")
     _eventually(lambda: not api.exists(BUDGET), "the disruption budget goes")
     for version in (1, 2):
-        api.patch(f"{MODELS}/digits", {"spec": {"model": {"version": version}, "rollout": {"historyLimit": 1}}})
+        api.patch(f"{MODELS}/digits", {"spec": {"model": {"version": version}, "rollout": {"revisionHistoryLimit": 1}}})
         wanted = version + 1
-        _eventually(lambda: api.get(f"{MODELS}/digits")["status"]["revision"] == wanted, "a revision is made")  # noqa: B023
+        _eventually(lambda: api.get(f"{MODELS}/digits")["status"]["updateRevision"] == wanted, "a revision is made")  # noqa: B023
     _eventually(lambda: not api.exists(REVISION), "the first revision is forgotten")
     api.create(SERVICES, FOREIGN_SERVICE)
     api.create(MODELS, {**MODEL, "metadata": {"name": "taken"}})
@@ -143,9 +143,9 @@ def test_its_rights_suffice_and_are_used(operator: Path, plane: ControlPlane, ku
     may = {(resource, verb) for resource, verbs in (GRANTED | LEASE).items() for verb in verbs}
 
     def unused() -> set[Right]:
-        return may - APPLIED - RARE - {(resource, verb) for resource, verb, _ in list(_asked(plane))[before:]}
+        return may - APPLIED - RARE - {(resource, verb) for resource, verb, _ in list(_requested(plane))[before:]}
 
     _eventually(lambda: not unused(), "each right is used")  # a request is logged a moment after it was answered
-    asked = list(_asked(plane))[before:]
-    assert [entry for entry in asked if entry[2] in (401, 403)] == []
-    assert {(resource, verb) for resource, verb, _ in asked} <= may
+    requested = list(_requested(plane))[before:]
+    assert [entry for entry in requested if entry[2] in (401, 403)] == []
+    assert {(resource, verb) for resource, verb, _ in requested} <= may

@@ -17,11 +17,11 @@ def test_the_operator_by_default(render: Render) -> None:
         "--runtime-version=2.20.0",
         "--tools-image=slipway/tools:0.1.0",
         "--image-pull-policy=IfNotPresent",
-        "--metrics-address=0.0.0.0:8080",
-        "--health-address=0.0.0.0:8081",
+        "--metrics-bind-address=0.0.0.0:8080",
+        "--health-probe-bind-address=0.0.0.0:8081",
         "--leader-elect",
-        f"--lease-namespace={NAMESPACE}",
-        "--lease-name=slipway-operator",
+        f"--leader-election-namespace={NAMESPACE}",
+        "--leader-election-id=slipway-operator",
         "--workers=16",
         "--resync-seconds=600",
         "--log-format=text",
@@ -97,8 +97,8 @@ def test_everything_that_may_be_set_arrives(render: Render) -> None:
     assert container["image"] == f"registry.example.com/slipway/operator@{DIGEST}"
     assert container["imagePullPolicy"] == "Always"
     assert "--tools-image=registry.example.com/slipway/tools:1.0" in container["args"]
-    assert "--lease-name=elected" in container["args"]
-    assert "--lease-namespace=elsewhere" in container["args"]
+    assert "--leader-election-id=elected" in container["args"]
+    assert "--leader-election-namespace=elsewhere" in container["args"]
     assert container["args"][-1] == "--workers=8"
     assert container["env"] == [{"name": "TZ", "value": "UTC"}]
     assert spec["imagePullSecrets"] == [{"name": "registry"}]
@@ -148,13 +148,13 @@ def test_monitoring(render: Render) -> None:
     models = found.one("PodMonitor")["spec"]
     assert models["selector"]["matchLabels"]["app.kubernetes.io/component"] == "model-server"
     assert models["namespaceSelector"] == {"any": True}
-    server, pilot = models["podMetricsEndpoints"]
+    server, prober = models["podMetricsEndpoints"]
     assert (server["port"], server["path"]) == ("http", "/monitoring/prometheus/metrics")
-    assert (pilot["port"], pilot["path"]) == ("pilot", "/metrics")
+    assert (prober["port"], prober["path"]) == ("prober", "/metrics")
     assert [rule["targetLabel"] for rule in server["relabelings"]] == ["model_deployment", "revision"]
-    assert [rule["targetLabel"] for rule in pilot["relabelings"]] == ["model_deployment"]  # it has the revision itself
+    assert [rule["targetLabel"] for rule in prober["relabelings"]] == ["model_deployment"]  # it has the revision itself
     common = ("interval", "scrapeTimeout", "metricRelabelings")
-    assert [pilot[key] for key in common] == [server[key] for key in common]
+    assert [prober[key] for key in common] == [server[key] for key in common]
     limited = render("monitoring", "watch.namespaces={team-a}").one("PodMonitor")["spec"]
     assert limited["namespaceSelector"] == {"matchNames": ["team-a"]}
 
@@ -173,7 +173,7 @@ def test_without_an_election_the_old_one_goes_first(render: Render) -> None:
 def test_names_follow_the_release(render: Render, release: str, name: str) -> None:
     found = render(release=release)
     assert found.one("Deployment")["metadata"]["name"] == name
-    assert f"--lease-name={name}-operator" in found.operator()["args"]
+    assert f"--leader-election-id={name}-operator" in found.operator()["args"]
 
 
 def test_the_longest_release_name_makes_valid_names(render: Render) -> None:
@@ -190,10 +190,10 @@ def test_numbers_stay_numbers(render: Render) -> None:
 @pytest.mark.parametrize("values", VALUES)
 def test_the_operator_understands_its_arguments(render: Render, values: str) -> None:
     chosen = settings.parse(render(values).operator()["args"], {})
-    assert chosen.lease_namespace in (NAMESPACE, "elsewhere")
+    assert chosen.leader_election_namespace in (NAMESPACE, "elsewhere")
     assert chosen.leader_elect == (values != "bare")
     assert chosen.namespaces == (("team-a", "team-b") if values == "namespaced" else ())
-    assert (chosen.metrics_address.port, chosen.health_address.port) == (8080, 8081)
+    assert (chosen.metrics_bind_address.port, chosen.health_probe_bind_address.port) == (8080, 8081)
 
 
 def test_defaults_are_the_operators_own(render: Render) -> None:

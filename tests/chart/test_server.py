@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cluster.controlplane import ControlPlane
+from dev.cluster.controlplane import ControlPlane
+from dev.kit.eventually import eventually
 from tests.chart.conftest import CHART, NAMESPACE, ROOT, VALUES, Manifest, Render, Rendered, Run, as_list
-from tests.kit.eventually import eventually
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/modeldeployments.serving.slipway.dev"
 FOREIGN = ("ServiceMonitor", "PodMonitor")  # belong to the Prometheus operator; the API server knows none here

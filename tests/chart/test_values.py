@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from charts import generate
+from dev.generate import chart
+from dev.generate.__main__ import main as generate
 from tests.chart.conftest import CHART, VALUES, Render, Run
 
 TEXT = (CHART / "values.yaml").read_text()
 
 
 def test_generated_files_are_up_to_date() -> None:
-    assert generate.main(["--check"]) == 0
+    assert generate(["chart", "--check"]) == 0
 
 
 def test_check_finds_a_stale_file(
@@ -22,10 +23,10 @@ def test_check_finds_a_stale_file(
 ) -> None:
     copy = tmp_path / "values.schema.json"
     copy.write_text((CHART / "values.schema.json").read_text().replace('"minimum": 1', '"minimum": 0'))
-    monkeypatch.setattr(generate, "SCHEMA_FILE", copy)
-    assert generate.main(["--check"]) == 1
+    monkeypatch.setattr(chart, "SCHEMA_FILE", copy)
+    assert generate(["chart", "--check"]) == 1
     assert "values.schema.json is out of date: run `make generate`" in capsys.readouterr().err
-    assert generate.main([]) == 0
+    assert generate(["chart"]) == 0
     assert copy.read_text() == (CHART / "values.schema.json").read_text()
 
 
@@ -80,7 +81,7 @@ def test_schema_knows_every_value_and_no_other() -> None:
 
 def test_every_value_is_used() -> None:
     templates = "".join(path.read_text() for path in (CHART / "templates").rglob("*") if path.is_file())
-    for value in generate._leaves(generate.values(TEXT)):
+    for value in chart._leaves(chart.values(TEXT)):
         parts = value.key.split(".")
         used = [f".Values.{value.key}", f".Values.{'.'.join(parts[:-1])} " if len(parts) > 1 else ""]
         image = parts[-1] in ("repository", "tag", "digest") and f".Values.{'.'.join(parts[:-1])} .Chart" in templates
@@ -89,25 +90,25 @@ def test_every_value_is_used() -> None:
 
 def test_a_value_without_a_word_is_refused() -> None:
     with pytest.raises(ValueError, match="silent has no `# --` comment"):
-        generate.values("silent: 1\n")
+        chart.values("silent: 1\n")
     with pytest.raises(ValueError, match="open needs a `# @schema` line"):
-        generate.values("# -- Anything.\nopen: {}\n")
+        chart.values("# -- Anything.\nopen: {}\n")
     with pytest.raises(ValueError, match="not a map"):
-        generate.values("- 1\n")
+        chart.values("- 1\n")
 
 
 def test_the_table_lists_every_value_with_its_default() -> None:
     text = (CHART / "README.md").read_text()
     rows = dict(re.findall(r"^\| `([^`]+)` \| `([^`]+)` \|", text, re.MULTILINE))
     assert rows == {
-        value.key: json.dumps(value.default, ensure_ascii=False) for value in generate._leaves(generate.values(TEXT))
+        value.key: json.dumps(value.default, ensure_ascii=False) for value in chart._leaves(chart.values(TEXT))
     }
     assert rows["runtime.image.repository"] == '"tensorflow/serving"'
 
 
 def test_a_readme_without_a_place_for_the_table_is_refused() -> None:
     with pytest.raises(ValueError, match="has no lines"):
-        generate.readme("# Slipway\n", ())
+        chart.readme("# Slipway\n", ())
 
 
 def test_two_operators_need_an_election(render: Render, helm: Run) -> None:

@@ -93,13 +93,6 @@ class Target:
         return float(found[0]) if found else 0.0
 
 
-def eventually(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def refused(call: Any, request: Any) -> tuple[grpc.StatusCode, str]:
     """Code and message of a call that must fail."""
     try:

@@ -4,8 +4,15 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
+from slipway.api import ModelDeploymentSpec, parse_spec
+
 Body = dict[str, Any]
 _REMOVE = object()
+
+
+def parse(body: Body) -> ModelDeploymentSpec:
+    """The typed spec of a body, as the operator reads it."""
+    return parse_spec(body.get("metadata", {}).get("name", "unnamed"), body.get("spec"))
 
 
 @dataclass(frozen=True)
@@ -66,19 +73,19 @@ def _bounds(**metrics: Any) -> Body:
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 UNKNOWN_SCHEME = ("spec.model.uri has an unknown scheme", "use pvc://CLAIM/PATH")
 CREDENTIALS = ("spec.model.uri must not carry credentials", "remove them")
-DOT_DOT = ("spec.model.uri must not contain '..'", "write the path that is meant")
+DOT_DOT = ("spec.model.uri must not contain '..'", "write the path without it")
 INCOMPLETE = ("spec.model.uri is incomplete", "use pvc://CLAIM/PATH")
 ONE_GOLDEN = ("spec.rollout.gate.golden: exactly one of configMap, uri and path",)
 UNKNOWN_METRIC = ("spec.rollout.gate: unknown metric", "use accuracy, topKAccuracy")
-DIRECTION = ("spec.rollout.gate: accuracy, topKAccuracy, matches are bounded from below",)
+DIRECTION = ("spec.rollout.gate: accuracy, topKAccuracy, matches need a lower bound",)
 SHARE = ("must be above 0 and at most 1",)
 BOUND = ("spec.rollout.gate.metrics.accuracy",)
 GOLDEN_PATH = ("spec.rollout.gate.golden.path",)
-TWO_CHECKS = ("spec.rollout.gate: two checks are of the same signature and output",)
+TWO_CHECKS = ("spec.rollout.gate: two checks have the same signature and output",)
 LABEL = ("spec.podTemplate.labels", "set by Slipway")
 EXCLUSIVE = ("spec.runtime.version and spec.runtime.image exclude each other", "keep the one that you mean")
 NAME_FORM = ("metadata.name must start with a letter", "write my-model")
-CPU_IMAGE = ("spec.gpu asks for a GPU but spec.runtime.image is a CPU build", "use its -gpu tag")
+CPU_IMAGE = ("spec.gpu requests a GPU but spec.runtime.image is a CPU build", "use its -gpu tag")
 REQUESTS = ("spec.autoscaling needs spec.resources.requests.cpu",)
 ORDER = ("spec.autoscaling.minReplicas must not be above spec.autoscaling.maxReplicas",)
 
@@ -140,8 +147,8 @@ BAD = (
     Bad(
         "unknown strategy",
         body(rollout={"strategy": "Fast"}),
-        ("spec.rollout.strategy", "Fast", '"Auto", "Surge", "DrainFirst"'),
-        ("spec.rollout.strategy", "'Auto', 'Surge' or 'DrainFirst'"),
+        ("spec.rollout.strategy", "Fast", '"Auto", "Surge", "TerminateFirst"'),
+        ("spec.rollout.strategy", "'Auto', 'Surge' or 'TerminateFirst'"),
     ),
     Bad("no deadline", body(rollout={"progressDeadline": "soon"}), ("spec.rollout.progressDeadline",)),
     Bad("bare number as a deadline", body(rollout={"progressDeadline": "600"}), ("spec.rollout.progressDeadline",)),
@@ -294,7 +301,10 @@ BAD = (
     Bad("best of one", _gate(topK=1), ("spec.rollout.gate.topK", "2")),
     Bad("batch of no example", _gate(batchSize=0), ("spec.rollout.gate.batchSize", "1")),
     Bad("no time for an answer", _gate(timeout="0s"), ("spec.rollout.gate.timeout must be between 1s and 10m",)),
-    Bad("asked all the time", _gate(every="1s"), ("spec.rollout.gate.every must be between 10s and 24h",)),
+    Bad("checked all the time", _gate(interval="1s"), ("spec.rollout.gate.interval must be between 10s and 24h",)),
+    # names that fields had before
+    Bad("former name of the interval", _gate(every="10m"), ("use spec.rollout.gate.interval",)),
+    Bad("former name of a limit", body(rollout={"historyLimit": 3}), ("use spec.rollout.revisionHistoryLimit",)),
     # the pods
     Bad("label of Slipway", _pod(labels={"serving.slipway.dev/name": "other"}), LABEL),
     Bad("label of the pod's controller", _pod(labels={"pod-template-hash": "1"}), LABEL),
@@ -342,7 +352,7 @@ GOOD = {
         metrics={"accuracy": ">=0.95", "p99LatencyMillis": "<= 50", "loss": "<=1e-2"},
         checks=[{"metrics": {"maxAbsoluteError": "<=1e-3"}}, {"output": "embedding", "metrics": {"matches": ">=1"}}],
         tolerance={"absolute": 0.5},
-        every="10m",
+        interval="10m",
     ),
     "golden file": _golden(uri="https://host/golden.npz", digest=DIGEST),
     "golden file in the model": _golden(path="assets.extra/golden-1.npz"),
@@ -387,5 +397,5 @@ GOOD = {
             }
         },
     ),
-    "roll-out": body(rollout={"strategy": "DrainFirst", "progressDeadline": "1h30m", "historyLimit": 3}),
+    "rollout": body(rollout={"strategy": "TerminateFirst", "progressDeadline": "1h30m", "revisionHistoryLimit": 3}),
 }

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from cluster import binaries
-from cluster.controlplane import ControlPlane
-from tests.kit.eventually import eventually
+from dev.cluster import binaries
+from dev.cluster.controlplane import ControlPlane
+from dev.kit.eventually import eventually
 
 ROOT = Path(__file__).parents[2]
 CRD = ROOT / "crds" / "serving.slipway.dev_modeldeployments.yaml"
@@ -44,7 +44,7 @@ def bare_kubectl(plane: ControlPlane) -> Kubectl:
 @pytest.fixture(scope="session")
 def kubectl(plane: ControlPlane, bare_kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Kubectl:
     """The same, with the CRD established."""
-    # A cache of its own: this one asks for the index of schemas, and the API server answers "not modified" to whoever asks
+    # A cache of its own: this one requests the index of schemas, and the API server answers "not modified" to whoever requests it
     # again in the same second, although the new kind has come in between (its Last-Modified is the clock in seconds).
     cache = tmp_path_factory.mktemp("before")
     applied = bare_kubectl("--cache-dir", str(cache), "apply", "--filename", str(CRD))

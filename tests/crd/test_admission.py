@@ -4,10 +4,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cluster.api import ApiError
-from cluster.controlplane import ControlPlane
-from slipway.api import ModelDeployment
-from tests.crd.cases import BAD, GOOD, Bad, Body, body
+from dev.cluster.api_client import ApiError
+from dev.cluster.controlplane import ControlPlane
+from tests.crd.cases import BAD, GOOD, Bad, Body, body, parse
 from tests.crd.conftest import COLLECTION, Kubectl
 
 DRY_RUN = f"{COLLECTION}?dryRun=All&fieldValidation=Strict"
@@ -25,7 +24,7 @@ def test_admission_refuses(case: Bad, plane: ControlPlane, kubectl: Kubectl) -> 
 @pytest.mark.parametrize("case", BAD, ids=str)
 def test_the_operator_refuses_what_admission_refuses(case: Bad) -> None:
     with pytest.raises(ValueError) as refusal:
-        ModelDeployment.parse_spec(case.body)
+        parse(case.body)
     for words in case.operator_says or case.says:
         assert words in str(refusal.value)
 
@@ -33,7 +32,7 @@ def test_the_operator_refuses_what_admission_refuses(case: Bad) -> None:
 @pytest.mark.parametrize("name", GOOD)
 def test_both_accept(name: str, plane: ControlPlane, kubectl: Kubectl) -> None:
     plane.api().create(DRY_RUN, GOOD[name])
-    ModelDeployment.parse_spec(GOOD[name])
+    parse(GOOD[name])
 
 
 # What the user sees who types `kubectl apply`: one each of the things that go wrong most.
@@ -115,7 +114,7 @@ def test_what_admission_fills_in(plane: ControlPlane, kubectl: Kubectl) -> None:
                     "batchSize": 1,
                     "timeout": "30s",
                 },
-                "historyLimit": 10,
+                "revisionHistoryLimit": 10,
             },
         }
     finally:
@@ -127,7 +126,7 @@ def test_defaults_are_the_same_on_both_sides(name: str, plane: ControlPlane, kub
     api, path = plane.api(), f"{COLLECTION}/{GOOD[name]['metadata']['name']}"
     api.create(COLLECTION, GOOD[name])
     try:
-        assert ModelDeployment.parse_spec(api.get(path)) == ModelDeployment.parse_spec(GOOD[name])
+        assert parse(api.get(path)) == parse(GOOD[name])
     finally:
         api.delete(path)
 
@@ -173,7 +172,7 @@ def _admitted(plane: ControlPlane, asked: Body) -> bool:
 
 def _parsed(asked: Body) -> bool:
     try:
-        ModelDeployment.parse_spec(asked)
+        parse(asked)
     except ValueError:
         return False
     return True

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from cluster.controlplane import ControlPlane
-from slipway.api import crd
+from dev.cluster.controlplane import ControlPlane
+from dev.generate import crd
+from dev.generate.__main__ import main as generate
 from slipway.api.base import ApiModel
-from slipway.api.resource import NAME_RULES
+from slipway.api.rules import excludes, matches
 from tests.crd.cases import body
 from tests.crd.conftest import COLLECTION, CRD, ROOT, Kubectl
 
@@ -30,11 +31,11 @@ def test_it_is_established_without_complaint(kubectl: Kubectl) -> None:
 
 def test_explain_lists_every_field(kubectl: Kubectl) -> None:
     told = kubectl("explain", "modeldeployment.spec", "--recursive").stdout
-    assert "What should be served, and how." in told
+    assert "What to serve, and how." in told
     assert re.search(
         r"^  model\t<Object> -required-\n    digest\t<string>\n    uri\t<string> -required-$", told, re.MULTILINE
     )
-    assert re.search(r"^    strategy\t<string>\n    enum: Auto, Surge, DrainFirst$", told, re.MULTILINE)
+    assert re.search(r"^    strategy\t<string>\n    enum: Auto, Surge, TerminateFirst$", told, re.MULTILINE)
 
 
 def test_explain_reads_like_documentation(kubectl: Kubectl) -> None:
@@ -42,14 +43,14 @@ def test_explain_reads_like_documentation(kubectl: Kubectl) -> None:
     assert "`pvc://CLAIM/PATH` for a folder or an archive in a PersistentVolumeClaim of the same namespace" in told
     told = " ".join(kubectl("explain", "mdep.spec.rollout").stdout.split())
     assert "How a change reaches the pods." in told
-    assert "progressDeadline <string> How long a roll-out may stand still" in told
+    assert "progressDeadline <string> How long a rollout may make no progress" in told
     assert "TensorFlow model in service" in kubectl("explain", "mdep").stdout
 
 
 STATUS: dict[str, Any] = {
     "observedGeneration": 1,
-    "revision": 2,
-    "servedRevision": 1,
+    "updateRevision": 2,
+    "targetRevision": 1,
     "modelVersion": 3,
     "replicas": 4,
     "readyReplicas": 3,
@@ -78,7 +79,7 @@ def digits(plane: ControlPlane, kubectl: Kubectl) -> Iterator[str]:
 
 def test_a_list_shows_what_matters(kubectl: Kubectl, digits: str) -> None:
     header, row = kubectl("get", "mdep").stdout.splitlines()
-    assert header.split() == ["NAME", "READY", "REVISION", "SERVES", "REPLICAS", "VERSION", "AGE", "MESSAGE"]
+    assert header.split() == ["NAME", "READY", "REVISION", "TARGET", "REPLICAS", "VERSION", "AGE", "MESSAGE"]
     cells = re.split(r"\s{2,}", row)
     assert cells[:6] == ["digits", "False", "2", "1", "3", "3"]
     assert cells[7] == "3 of 4 pods answer."
@@ -95,12 +96,12 @@ def test_scale_is_the_scale_of_the_pods(kubectl: Kubectl, plane: ControlPlane, d
 
 def test_status_is_written_apart(plane: ControlPlane, digits: str) -> None:
     api = plane.api()
-    api.patch(digits, {"status": {"revision": 99}})
-    assert api.get(digits)["status"]["revision"] == 2
+    api.patch(digits, {"status": {"updateRevision": 99}})
+    assert api.get(digits)["status"]["updateRevision"] == 2
     generation = api.get(digits)["metadata"]["generation"]
-    api.patch(f"{digits}/status", {"spec": {"replicas": 9}, "status": {"revision": 5}})
+    api.patch(f"{digits}/status", {"spec": {"replicas": 9}, "status": {"updateRevision": 5}})
     found = api.get(digits)
-    assert (found["spec"]["replicas"], found["status"]["revision"], found["metadata"]["generation"]) == (
+    assert (found["spec"]["replicas"], found["status"]["updateRevision"], found["metadata"]["generation"]) == (
         4,
         5,
         generation,
@@ -158,22 +159,24 @@ def test_no_field_names_a_namespace() -> None:
     assert [path for path in NODES if path.startswith(".spec") and "namespace" in path.lower()] == []
 
 
-def test_the_file_is_what_the_types_say(tmp_path: Path) -> None:
-    assert crd.main(["--check"]) == 0
+def test_the_file_is_what_the_types_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert generate(["crd", "--check"]) == 0
     stale = tmp_path / "crd.yaml"
     stale.write_text(CRD.read_text().replace("maxItems: 32", "maxItems: 33"))
-    assert crd.main(["--check", "--output", str(stale)]) == 1
-    assert crd.main(["--check", "--output", str(tmp_path / "missing.yaml")]) == 1
-    assert crd.main(["--output", str(stale)]) == 0
+    monkeypatch.setattr(crd, "FILE", tmp_path / "missing.yaml")
+    assert generate(["crd", "--check"]) == 1
+    monkeypatch.setattr(crd, "FILE", stale)
+    assert generate(["crd", "--check"]) == 1
+    assert generate(["crd"]) == 0
     assert stale.read_text() == CRD.read_text()
 
 
 def test_the_text_does_not_depend_on_the_process() -> None:
-    command = [sys.executable, "-c", "from slipway.api import crd; print(crd.manifest(), end='')"]
+    command = [sys.executable, "-c", "from dev.generate import crd; print(crd.manifest(), end='')"]
     texts = {
         subprocess.run(
             command,
-            env={"PYTHONPATH": str(ROOT / "operator"), "PYTHONHASHSEED": seed},
+            env={"PYTHONPATH": f"{ROOT / 'operator'}:{ROOT}", "PYTHONHASHSEED": seed},
             capture_output=True,
             text=True,
             check=True,
@@ -185,7 +188,7 @@ def test_the_text_does_not_depend_on_the_process() -> None:
 
 def test_the_operator_needs_no_yaml() -> None:
     """PyYAML is not in the operator's image."""
-    code = "import sys, slipway.api.crd; sys.exit('yaml' in sys.modules)"
+    code = "import sys, slipway.api; sys.exit('yaml' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(ROOT / "operator")}, check=True)
 
 
@@ -200,7 +203,8 @@ def test_alternatives_are_refused() -> None:
 
 def test_a_pattern_survives_its_way_into_cel() -> None:
     """A pattern goes into a CEL string literal; reading it back gives the pattern."""
-    for rule in NAME_RULES:
-        literal = re.fullmatch(r"!?self\.metadata\.name\.matches\((.*)\)", rule.cel("self.metadata.name")["rule"])
-        assert literal is not None
-        assert ast.literal_eval(literal.group(1)) == rule.pattern
+    for pattern in (r"^.{1,52}$", r"^[a-z]([-a-z0-9]*[a-z0-9])?$", r"^\d+ of '\\'\.$"):
+        for rule in (matches(pattern, "", of="self.metadata.name"), excludes(pattern, "", of="self.metadata.name")):
+            literal = re.fullmatch(r"!?self\.metadata\.name\.matches\((.*)\)", rule.schema()["rule"])
+            assert literal is not None
+            assert ast.literal_eval(literal.group(1)) == pattern

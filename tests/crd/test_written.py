@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from cluster.controlplane import ControlPlane
-from slipway.api import KIND, ModelDeployment
-from tests.crd.cases import DIGEST
+from dev.cluster.controlplane import ControlPlane
+from slipway.api import KIND
+from tests.crd.cases import DIGEST, parse
 from tests.crd.conftest import COLLECTION, ROOT, Kubectl
 
 
@@ -51,4 +51,4 @@ def test_it_is_admitted(name: str, plane: ControlPlane, kubectl: Kubectl) -> Non
     body["metadata"] = {key: body["metadata"][key] for key in ("name", "namespace")}
     body.pop("status", None)
     plane.api().create(f"{COLLECTION}?dryRun=All&fieldValidation=Strict", body)
-    ModelDeployment.parse_spec(body)
+    parse(body)

@@ -17,7 +17,7 @@ import pytest
 from images import base, build, builders, secrets
 from images.archive import pack
 from images.catalog import ROOT, Image, images
-from images.run import BuildError, asked, logged
+from images.run import BuildError, logged, output_of
 
 NAMES = ["operator", "tools", "model-server"]
 STUBS = ROOT / "images" / "tools" / "stubs.py"
@@ -248,7 +248,7 @@ def test_only_settings_that_mean_something_inside_a_build_are_handed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listing = "global.index-url='https://user:100%@a.example'\n:env:.find-links='/opt/wheels'"
-    monkeypatch.setattr(secrets, "asked", lambda _command: listing)
+    monkeypatch.setattr(secrets, "output_of", lambda _command: listing)
     authority = tmp_path / "ca.pem"
     authority.write_text("certificates")
     found = secrets.write(tmp_path, {"SSL_CERT_FILE": str(authority)})
@@ -328,7 +328,7 @@ def test_an_archive_is_read_with_every_name_by_those_who_import_it(tmp_path: Pat
     pack(layout, ["docker.io/slipway/x:1", "docker.io/slipway/x:1-gpu"], archive)
     for reference in ("docker.io/slipway/x:1", "docker.io/slipway/x:1-gpu"):
         logged(["buildah", *store, "pull", f"docker-archive:{archive}:{reference}"], log)
-        assert asked(["buildah", *store, "images", "--quiet", reference])
+        assert output_of(["buildah", *store, "images", "--quiet", reference])
     with tarfile.open(archive) as content:
         index = json.load(content.extractfile("index.json") or pytest.fail("no index"))
         names = content.getnames()

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cluster.api import ApiError
-from cluster.controlplane import ControlPlane, Options
+from dev.cluster.api_client import ApiError
+from dev.cluster.controlplane import ControlPlane, Options
+from dev.kit.eventually import eventually
 from tests.integration.world import CRD, CRDS, GROUP, Operator, World
-from tests.kit.eventually import eventually
 
 _number = count(1)
 StartOperator = Callable[..., Operator]

@@ -4,7 +4,7 @@ import threading
 from functools import partial
 
 from tests.integration.world import Operator, World
-from tests.kit.eventually import eventually
+from dev.kit.eventually import eventually
 
 EDITS = 20
 

@@ -6,7 +6,7 @@ import yaml
 
 from tests.integration.conftest import StartOperator
 from tests.integration.world import World
-from tests.kit.eventually import eventually
+from dev.kit.eventually import eventually
 
 ACCOUNT = "slipway"
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from cluster.controlplane import ControlPlane, Options
+from dev.cluster.controlplane import ControlPlane, Options
 from tests.integration.conftest import install_crd
 from tests.integration.world import CHILDREN, Operator, World, now, writes
-from tests.kit.eventually import eventually
+from dev.kit.eventually import eventually
 
 
 @pytest.fixture(scope="module")

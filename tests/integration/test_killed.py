@@ -12,7 +12,7 @@ import pytest
 from tests.integration.conftest import StartOperator
 from tests.integration.faultproxy import Fault, FaultProxy, Kind
 from tests.integration.world import World
-from tests.kit.eventually import eventually
+from dev.kit.eventually import eventually
 
 NAME = "digits"
 

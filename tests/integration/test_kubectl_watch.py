@@ -7,9 +7,9 @@ from pathlib import Path
 import aiohttp
 from aiohttp import web
 
-from cluster.controlplane import ControlPlane
-from demo.kubectl import Kubectl
-from demo.platform import tool
+from dev.cluster.controlplane import ControlPlane
+from dev.kit.kubectl import Kubectl
+from dev.kit.installation import tool
 from tests.integration.faultproxy import FaultProxy
 from tests.integration.world import World
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.integration.conftest import StartOperator
 from tests.integration.world import CHILDREN, Operator, World, now, requests, writes
-from tests.kit.eventually import eventually
+from dev.kit.eventually import eventually
 
 AUTOSCALING = {"minReplicas": 1, "maxReplicas": 3}
 

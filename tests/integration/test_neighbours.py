@@ -4,7 +4,7 @@ import threading
 from typing import Any
 
 from tests.integration.world import Operator, World
-from tests.kit.eventually import eventually
+from dev.kit.eventually import eventually
 
 FOREIGN_SELECTOR = {"app": "foreign"}
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
-from cluster.controlplane import ControlPlane
+from dev.cluster.controlplane import ControlPlane
 from tests.integration.conftest import served
 from tests.integration.world import CRD, CRDS, Operator, World
-from tests.kit.eventually import eventually
+from dev.kit.eventually import eventually
 
 
 def relaxed() -> dict[str, Any]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import yaml
 
-from cluster.controlplane import ControlPlane, Options
+from dev.cluster.controlplane import ControlPlane, Options
 from slipway.domain.objects import Apply
 from tests.kit.builders import World
 

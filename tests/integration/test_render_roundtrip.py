@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from cluster.api import Api, ApiError
-from cluster.controlplane import ControlPlane
+from dev.cluster.api_client import Api, ApiError
+from dev.cluster.controlplane import ControlPlane
 from slipway import render
 from slipway.api import ModelDeploymentSpec
 from slipway.decide import Plan, State, diff, make_plan

@@ -13,7 +13,7 @@ import pytest
 from tests.integration.conftest import StartOperator
 from tests.integration.faultproxy import Fault, FaultProxy, Kind
 from tests.integration.world import Operator, World, now, requests
-from tests.kit.eventually import eventually
+from dev.kit.eventually import eventually
 
 BAD = {"uri": "pvc://models/bad"}
 DIGEST = "sha256:" + "d" * 64

@@ -16,9 +16,9 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from cluster.api import Api, ApiError
-from cluster.controlplane import ControlPlane
-from tests.kit.eventually import eventually
+from dev.cluster.api_client import Api, ApiError
+from dev.cluster.controlplane import ControlPlane
+from dev.kit.eventually import eventually
 from tests.ports import free_ports
 
 ROOT = Path(__file__).parents[2]

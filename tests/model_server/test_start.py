@@ -14,18 +14,12 @@ from pathlib import Path
 import grpc
 import pytest
 
+from dev.kit.eventually import eventually
 from tests.model_server.harness import Server, port_open, run, serving
 from tests.model_server.models.test_status_metadata import status_request
 
 ONCE = ("--file_system_poll_wait_seconds=0", "--max_num_load_retries=0", "--load_retry_interval_micros=0")
 FAILED = "Failed to start server. Error: "
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.fixture

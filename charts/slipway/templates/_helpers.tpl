@@ -3,7 +3,7 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" }}
 {{- end }}
 
-{{/* Name of everything: the release's, with the chart's unless it is in there already. */}}
+{{/* Name of all objects: the release name, with the chart name unless the release name contains it. */}}
 {{- define "slipway.fullname" -}}
 {{- $name := include "slipway.name" . }}
 {{- if .Values.fullnameOverride }}
@@ -48,7 +48,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- default (printf "%s-operator" (include "slipway.fullname" .)) .Values.leaderElection.leaseName }}
 {{- end }}
 
-{{/* An image: takes a list of the values (repository, tag, digest) and the tag to use when there is none. */}}
+{{/* An image. Takes a list of its values (repository, tag, digest) and the default tag. */}}
 {{- define "slipway.image" -}}
 {{- $image := index . 0 }}
 {{- if $image.digest }}
@@ -59,8 +59,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
 {{/*
-What the operator may do with ModelDeployments and their children, in one namespace or in all. Server-side apply is a
-patch, and needs create as well where there is nothing yet.
+Permissions on ModelDeployments and their children, in one namespace or in all. Server-side apply is a patch, and also needs
+create if the object does not exist.
 */}}
 {{- define "slipway.rules" -}}
 - apiGroups: [serving.slipway.dev]
@@ -69,7 +69,7 @@ patch, and needs create as well where there is nothing yet.
 - apiGroups: [serving.slipway.dev]
   resources: [modeldeployments/status]
   verbs: [patch]
-# Deployments and Services go with their owner, by the garbage collector.
+# The garbage collector deletes Deployments and Services with their owner.
 - apiGroups: [apps]
   resources: [deployments]
   verbs: [create, list, patch, watch]
@@ -79,8 +79,8 @@ patch, and needs create as well where there is nothing yet.
 - apiGroups: [apps]
   resources: [controllerrevisions]
   verbs: [create, delete, list, patch, watch]
-# What a revision's first pod found. Created and never changed: Kubernetes deletes it with its ControllerRevision. The
-# watch asks for Slipway's own by their label; a right cannot be bound to a label.
+# The pin of a revision: what its first pod fetched. Created and never changed; the garbage collector deletes it with its
+# ControllerRevision. The watch selects Slipway's own by label; RBAC cannot restrict a permission to a label.
 - apiGroups: [""]
   resources: [configmaps]
   verbs: [create, list, watch]
@@ -98,7 +98,7 @@ patch, and needs create as well where there is nothing yet.
   verbs: [create, patch]
 {{- end }}
 
-{{/* What both endpoints of a model's pod have in common; ends in the list of relabelings. */}}
+{{/* Common part of both endpoints of a model's pod; ends with the list of relabelings. */}}
 {{- define "slipway.modelScrape" -}}
 {{- with .Values.podMonitor.interval }}
 interval: {{ . }}

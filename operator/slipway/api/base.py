@@ -11,6 +11,8 @@ from pydantic_core import CoreSchema
 
 from slipway.api.rules import SCHEMA_KEY, Rule, Rules, check
 
+_LONGEST = 64
+
 
 class ApiModel(BaseModel):
     """Base of every type in the resource: immutable, camelCase outside, unknown fields refused.
@@ -55,7 +57,9 @@ class ApiModel(BaseModel):
             node[SCHEMA_KEY] = [rule.schema() for rule in rules]
         for former, successor in cls.renamed.items():
             field = dict(node["properties"][to_camel(successor.rpartition(".")[2])])
-            node["properties"][former] = {"type": field.get("type", "string"), "description": f"Renamed: {successor}."}
+            kind = field.get("type", "string")
+            bound = {"maxLength": _LONGEST} if kind == "string" else {}  # the API server estimates CEL's cost from it
+            node["properties"][former] = {"type": kind, **bound, "description": f"Renamed: {successor}."}
         return found
 
 

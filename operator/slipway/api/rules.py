@@ -53,7 +53,7 @@ def check(rules: Iterable[Rule], value: Any) -> None:
         ValueError: with the message of the first rule that is broken, or that cannot be evaluated.
     """
     for rule in rules:
-        if _compiled(rule.cel).eval(data={"self": value}).plain_value() is not True:
+        if _compiled(rule.cel).eval(data={"self": _without_nul(value)}).plain_value() is not True:
             raise ValueError(rule.message)
 
 
@@ -76,6 +76,17 @@ class Rules:
     def _check(self, value: Any) -> Any:
         check(self.rules, value)
         return value
+
+
+def _without_nul(value: Any) -> Any:
+    """Return a JSON value in which U+0001 stands for NUL: no rule tells them apart, and cel-expr-python ends a text at NUL."""
+    if isinstance(value, str):
+        return value.replace("\0", "\x01")
+    if isinstance(value, list):
+        return [_without_nul(item) for item in value]
+    if isinstance(value, dict):
+        return {_without_nul(key): _without_nul(item) for key, item in value.items()}
+    return value
 
 
 def _quoted(text: str) -> str:

@@ -13,7 +13,8 @@ import pytest
 from tests.model_server.harness import Server, array_of, predict_request, serving
 from tests.model_server.test_metrics import samples
 from tests.model_server.test_shutdown import steps_for
-from tests.model_server.test_start import ONCE, eventually, failed_start
+from dev.kit.eventually import eventually
+from tests.model_server.test_start import ONCE, failed_start
 
 SESSION = ":tensorflow:serving:batching_session:"
 CODES = grpc.StatusCode

@@ -14,7 +14,7 @@ from google.protobuf import text_format
 from model_server.protobuf import generated
 from tests.model_server.harness import Server, serving
 from tests.model_server.models.test_status_metadata import status_request
-from tests.model_server.test_start import eventually
+from dev.kit.eventually import eventually
 
 FAST = ("--file_system_poll_wait_seconds=1", "--max_num_load_retries=0")
 CODES = grpc.StatusCode

@@ -22,7 +22,8 @@ from tests.model_server.models.test_reload import (
     states,
     states_or_none,
 )
-from tests.model_server.test_start import eventually, failed_start
+from dev.kit.eventually import eventually
+from tests.model_server.test_start import failed_start
 
 __all__ = ["base", "served"]  # fixtures
 

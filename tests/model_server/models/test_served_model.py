@@ -13,7 +13,7 @@ from model_server.models.load_slots import Slots
 from model_server.models.served_model import LoadPolicy, Outcome, ServedModel, State, Step, Workshop, next_step
 from model_server.models.versions import VersionDirectory
 from model_server.runtime.servable import Servable
-from tests.model_server.test_start import eventually
+from dev.kit.eventually import eventually
 
 versions = st.sets(st.integers(1, 6), max_size=4)
 STEADY = {State.START, State.AVAILABLE, State.END}

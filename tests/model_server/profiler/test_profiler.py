@@ -17,7 +17,8 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from model_server.profiler.messages import MonitorRequest, ProfileRequest, ProfileResponse, TerminateRequest
 from model_server.protobuf import generated
 from tests.model_server.harness import Server, environment, serving
-from tests.model_server.test_start import ONCE, eventually
+from dev.kit.eventually import eventually
+from tests.model_server.test_start import ONCE
 
 X = {"x": [[2.0]]}
 HOUR = 3_600_000

@@ -1,1 +1,0 @@
-"""The Helm chart (slipway/) and what generates its repeated parts (generate.py)."""

@@ -1,7 +1,0 @@
-"""`python -m cluster`."""
-
-import sys
-
-from cluster.cli import main
-
-sys.exit(main())

