@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tests.conformance.launch import Launcher, Process, is_open
 from dev.kit.eventually import eventually
+from tests.conformance.launch import Launcher, Process, is_open
 from tests.conformance.wire import predict_request, values
 
 ONCE = ("--max_num_load_retries=0", "--load_retry_interval_micros=0")

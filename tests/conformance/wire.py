@@ -5,8 +5,6 @@
 
 import http.client
 import json
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 

@@ -3,8 +3,8 @@
 import threading
 from functools import partial
 
-from tests.integration.world import Operator, World
 from dev.kit.eventually import eventually
+from tests.integration.world import Operator, World
 
 EDITS = 20
 

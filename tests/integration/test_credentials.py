@@ -4,9 +4,9 @@ from pathlib import Path
 
 import yaml
 
+from dev.kit.eventually import eventually
 from tests.integration.conftest import StartOperator
 from tests.integration.world import World
-from dev.kit.eventually import eventually
 
 ACCOUNT = "slipway"
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from dev.cluster.controlplane import ControlPlane, Options
+from dev.kit.eventually import eventually
 from tests.integration.conftest import install_crd
 from tests.integration.world import CHILDREN, Operator, World, now, writes
-from dev.kit.eventually import eventually
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from dev.cluster.api_client import ApiError
+from dev.kit.eventually import eventually
 from tests.integration.conftest import StartOperator
 from tests.integration.faultproxy import Fault, FaultProxy, Kind
 from tests.integration.world import Operator, World
-from dev.kit.eventually import eventually
 
 TOO_MANY = Fault(Kind.STATUS, status=429, headers={"Retry-After": "1"}, message="too many requests, try later")
 BROKEN = Fault(Kind.STATUS, status=500, message="etcdserver: no leader")

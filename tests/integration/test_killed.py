@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from dev.kit.eventually import eventually
 from tests.integration.conftest import StartOperator
 from tests.integration.faultproxy import Fault, FaultProxy, Kind
 from tests.integration.world import World
-from dev.kit.eventually import eventually
 
 NAME = "digits"
 

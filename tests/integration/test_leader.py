@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.world import Object, Operator, World, now, writes
 from dev.kit.eventually import eventually
+from tests.integration.world import Object, Operator, World, now, writes
 
 LEASE = "/apis/coordination.k8s.io/v1/namespaces/{}/leases/slipway-operator"
 _number = count(1)

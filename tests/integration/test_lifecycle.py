@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from dev.kit.eventually import eventually
 from tests.integration.conftest import StartOperator
 from tests.integration.world import CHILDREN, Operator, World, now, requests, writes
-from dev.kit.eventually import eventually
 
 AUTOSCALING = {"minReplicas": 1, "maxReplicas": 3}
 

@@ -3,8 +3,8 @@
 import threading
 from typing import Any
 
-from tests.integration.world import Operator, World
 from dev.kit.eventually import eventually
+from tests.integration.world import Operator, World
 
 FOREIGN_SELECTOR = {"app": "foreign"}
 

@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from dev.cluster.controlplane import ControlPlane
+from dev.kit.eventually import eventually
 from tests.integration.conftest import served
 from tests.integration.world import CRD, CRDS, Operator, World
-from dev.kit.eventually import eventually
 
 
 def relaxed() -> dict[str, Any]:

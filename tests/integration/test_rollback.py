@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from dev.kit.eventually import eventually
 from tests.integration.conftest import StartOperator
 from tests.integration.faultproxy import Fault, FaultProxy, Kind
 from tests.integration.world import Operator, World, now, requests
-from dev.kit.eventually import eventually
 
 BAD = {"uri": "pvc://models/bad"}
 DIGEST = "sha256:" + "d" * 64

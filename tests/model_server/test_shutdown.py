@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tests.model_server.harness import Server, port_open, predict_request
 from dev.kit.eventually import eventually
+from tests.model_server.harness import Server, port_open, predict_request
 from tests.model_server.test_start import ONCE
 
 Start = Callable[..., Server]

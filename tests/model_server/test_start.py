@@ -6,7 +6,6 @@ import shutil
 import stat
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path

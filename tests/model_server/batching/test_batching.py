@@ -10,10 +10,10 @@ import grpc
 import numpy as np
 import pytest
 
+from dev.kit.eventually import eventually
 from tests.model_server.harness import Server, array_of, predict_request, serving
 from tests.model_server.test_metrics import samples
 from tests.model_server.test_shutdown import steps_for
-from dev.kit.eventually import eventually
 from tests.model_server.test_start import ONCE, failed_start
 
 SESSION = ":tensorflow:serving:batching_session:"

@@ -9,11 +9,11 @@ import grpc
 import numpy as np
 import pytest
 
+from dev.kit.eventually import eventually
 from model_server.config import flags
 from model_server.config.options import Options
 from model_server.protobuf import generated
 from tests.model_server.harness import REPOSITORY, Server, array_of, predict_request, serving
-from dev.kit.eventually import eventually
 from tests.model_server.test_start import ONCE, failed_start
 
 X = {"x": [[2.0]]}

@@ -11,11 +11,11 @@ import grpc
 import numpy as np
 import pytest
 
+from dev.kit.eventually import eventually
 from model_server.grpc_api import fast_lane, lane_choice
 from model_server.grpc_api.server import PREDICT_METHOD
 from tests.model_server.harness import Server, array_of, predict_request, serving
 from tests.model_server.test_metrics import value
-from dev.kit.eventually import eventually
 from tests.model_server.test_start import ONCE
 
 CODES = grpc.StatusCode

@@ -11,10 +11,10 @@ import grpc
 import pytest
 from google.protobuf import text_format
 
+from dev.kit.eventually import eventually
 from model_server.protobuf import generated
 from tests.model_server.harness import Server, serving
 from tests.model_server.models.test_status_metadata import status_request
-from dev.kit.eventually import eventually
 
 FAST = ("--file_system_poll_wait_seconds=1", "--max_num_load_retries=0")
 CODES = grpc.StatusCode

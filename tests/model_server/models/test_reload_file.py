@@ -7,6 +7,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from dev.kit.eventually import eventually
 from tests.model_server.harness import Server, serving
 from tests.model_server.models.test_reload import (
     CODES,
@@ -22,7 +23,6 @@ from tests.model_server.models.test_reload import (
     states,
     states_or_none,
 )
-from dev.kit.eventually import eventually
 from tests.model_server.test_start import failed_start
 
 __all__ = ["base", "served"]  # fixtures

@@ -7,13 +7,13 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dev.kit.eventually import eventually
 from model_server.config.settings import ModelConfig
 from model_server.errors import Code, ServingError
 from model_server.models.load_slots import Slots
 from model_server.models.served_model import LoadPolicy, Outcome, ServedModel, State, Step, Workshop, next_step
 from model_server.models.versions import VersionDirectory
 from model_server.runtime.servable import Servable
-from dev.kit.eventually import eventually
 
 versions = st.sets(st.integers(1, 6), max_size=4)
 STEADY = {State.START, State.AVAILABLE, State.END}

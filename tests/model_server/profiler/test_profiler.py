@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from dev.kit.eventually import eventually
 from model_server.profiler.messages import MonitorRequest, ProfileRequest, ProfileResponse, TerminateRequest
 from model_server.protobuf import generated
 from tests.model_server.harness import Server, environment, serving
-from dev.kit.eventually import eventually
 from tests.model_server.test_start import ONCE
 
 X = {"x": [[2.0]]}
