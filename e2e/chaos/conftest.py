@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from dev.kit.locks import locked
+from dev.kit.model_namespace import Namespace
 from e2e.chaos import ground as grounds
 from e2e.chaos.ground import BUILD, Ground
 from e2e.chaos.lane import Lane
-from tests.integration.world import Namespace
 
 CLUSTER = os.environ.get("SLIPWAY_CHAOS_CLUSTER", "slipway-chaos")
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dev.cluster.api_client import ApiError
+from dev.kit.model_namespace import Object
 from e2e.chaos import snapshot
 from e2e.chaos.ground import say
 from e2e.chaos.lane import NAME, WRITES, Lane
-from tests.integration.world import Object
 
 RESUME_SECONDS = 60
 QUIET_SECONDS = 10

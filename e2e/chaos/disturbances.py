@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from itertools import count
 
 from dev.cluster.api_client import ApiError
+from dev.kit.fault_proxy import Fault, Kind
 from e2e.chaos import models, snapshot
 from e2e.chaos.course import Disturbance, Phase
 from e2e.chaos.lane import NAME, RESOURCES, Lane
-from tests.integration.faultproxy import Fault, Kind
 
 START = 0.15
 """Share of a phase after which trouble begins."""

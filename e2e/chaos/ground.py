@@ -23,9 +23,10 @@ from dev.kit import archive_server
 from dev.kit.eventually import eventually
 from dev.kit.installation import DROP_IN, tool
 from dev.kit.kubectl import Kubectl
+from dev.kit.local_operator import Operator
+from dev.kit.model_namespace import CRD, CRDS, GROUP
 from dev.repository import ROOT
 from e2e.chaos import models
-from tests.integration.world import CRD, CRDS, GROUP, Operator
 
 OPERATOR_FLAGS = (f"--runtime-image={DROP_IN}",)
 BUILD = ROOT / "build" / "chaos"

@@ -13,12 +13,13 @@ from typing import Any, Self
 
 from dev.cluster.api_client import ApiError
 from dev.kit.eventually import eventually
+from dev.kit.fault_proxy import FaultProxy
 from dev.kit.load import control
 from dev.kit.load.generator import Report
+from dev.kit.local_operator import Operator
+from dev.kit.model_namespace import Namespace, Object
 from e2e.chaos import models, snapshot
 from e2e.chaos.ground import Ground, say
-from tests.integration.faultproxy import FaultProxy
-from tests.integration.world import Namespace, Object, Operator
 
 NAME = "m"
 WRITES = {"patch", "create", "update", "delete"}

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 
+from dev.kit.fault_proxy import Fault, Kind
 from e2e.chaos.course import Disturbance, Phase
 from e2e.chaos.disturbances import meanwhile
 from e2e.chaos.lane import WRITES, Lane
-from tests.integration.faultproxy import Fault, Kind
 
 _PAUSES = (0.0, 0.5, 3.0)
 """Seconds until somebody starts it again."""

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from tests.integration.world import Namespace, Object
+from dev.kit.model_namespace import Namespace, Object
 
 KINDS = ("Deployment", "ControllerRevision", "ConfigMap", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget")
 _DROPPED = frozenset(

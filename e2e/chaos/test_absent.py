@@ -5,10 +5,10 @@ dies is replaced and gated, the autoscaler scales; when it comes back, the rollb
 import pytest
 
 from dev.kit.eventually import eventually
+from dev.kit.fault_proxy import Fault, Kind
+from dev.kit.model_namespace import Object
 from e2e.chaos import snapshot
 from e2e.chaos.lane import NAME, Lane
-from tests.integration.faultproxy import Fault, Kind
-from tests.integration.world import Object
 
 AUTOSCALING = {"minReplicas": 2, "maxReplicas": 4, "metrics": [{"type": "CPU", "target": 90}]}
 

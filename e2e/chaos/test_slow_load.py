@@ -5,10 +5,10 @@ import time
 import pytest
 
 from dev.kit.eventually import eventually
+from dev.kit.model_namespace import Object
 from e2e.chaos.ground import say
 from e2e.chaos.lane import NAME, RESOURCES, Lane
 from e2e.chaos.test_absent import endpoints, is_ready
-from tests.integration.world import Object
 
 SLOW = {"requests": RESOURCES["requests"] | {"cpu": "10m"}, "limits": {"memory": "1Gi", "cpu": "30m"}}
 SECONDS = 300

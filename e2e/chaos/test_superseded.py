@@ -6,11 +6,11 @@ from functools import partial
 import pytest
 
 from dev.kit.eventually import eventually
+from dev.kit.fault_proxy import Fault, Kind
 from e2e.chaos import snapshot
 from e2e.chaos.course import capacity
 from e2e.chaos.ground import say
 from e2e.chaos.lane import NAME, REVISION_LABEL, Lane
-from tests.integration.faultproxy import Fault, Kind
 
 Pods = set[str]
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from dev.kit.fault_proxy import Fault, Kind
 from e2e.chaos import disturbances as trouble
 from e2e.chaos.conftest import CLUSTER, fresh_world, sharing
 from e2e.chaos.course import Course, Disturbance
 from e2e.chaos.ground import Ground
 from e2e.chaos.lane import NAME, Lane
-from tests.integration.faultproxy import Fault, Kind
 
 TOO_MANY = Fault(Kind.STATUS, status=429, headers={"Retry-After": "1"}, message="too many requests, try later")
 BROKEN = Fault(Kind.STATUS, status=500, message="etcdserver: no leader")

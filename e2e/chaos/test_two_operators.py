@@ -5,11 +5,11 @@ import time
 import pytest
 
 from dev.kit.eventually import eventually
+from dev.kit.fault_proxy import FaultProxy
+from dev.kit.local_operator import Operator
 from e2e.chaos import snapshot
 from e2e.chaos.ground import say
 from e2e.chaos.lane import NAME, WRITES, Lane
-from tests.integration.faultproxy import FaultProxy
-from tests.integration.world import Operator
 
 HAND_OVER_SECONDS = 30
 

@@ -10,7 +10,9 @@ import yaml
 from dev.cluster.api_client import ApiError
 from dev.cluster.controlplane import ControlPlane, Options
 from dev.kit.eventually import eventually
-from tests.integration.world import CRD, CRDS, GROUP, Operator, World
+from dev.kit.local_operator import Operator
+from dev.kit.model_namespace import CRD, CRDS, GROUP
+from tests.integration.world import World
 
 _number = count(1)
 StartOperator = Callable[..., Operator]

@@ -4,7 +4,8 @@ import threading
 from functools import partial
 
 from dev.kit.eventually import eventually
-from tests.integration.world import Operator, World
+from dev.kit.local_operator import Operator
+from tests.integration.world import World
 
 EDITS = 20
 

@@ -8,8 +8,10 @@ import pytest
 
 from dev.cluster.controlplane import ControlPlane, Options
 from dev.kit.eventually import eventually
+from dev.kit.local_operator import Operator
+from dev.kit.model_namespace import CHILDREN
 from tests.integration.conftest import install_crd
-from tests.integration.world import CHILDREN, Operator, World, now, writes
+from tests.integration.world import World, now, writes
 
 
 @pytest.fixture(scope="module")

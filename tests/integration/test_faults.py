@@ -11,9 +11,10 @@ import pytest
 
 from dev.cluster.api_client import ApiError
 from dev.kit.eventually import eventually
+from dev.kit.fault_proxy import Fault, FaultProxy, Kind
+from dev.kit.local_operator import Operator
 from tests.integration.conftest import StartOperator
-from tests.integration.faultproxy import Fault, FaultProxy, Kind
-from tests.integration.world import Operator, World
+from tests.integration.world import World
 
 TOO_MANY = Fault(Kind.STATUS, status=429, headers={"Retry-After": "1"}, message="too many requests, try later")
 BROKEN = Fault(Kind.STATUS, status=500, message="etcdserver: no leader")

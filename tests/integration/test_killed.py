@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from dev.kit.eventually import eventually
+from dev.kit.fault_proxy import Fault, FaultProxy, Kind
 from tests.integration.conftest import StartOperator
-from tests.integration.faultproxy import Fault, FaultProxy, Kind
 from tests.integration.world import World
 
 NAME = "digits"
@@ -36,7 +36,6 @@ def fail(world: World) -> None:
     server = {"name": "server", "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": end}}
     fetch = {"name": "fetch", "state": {"terminated": {"exitCode": 0, "reason": "Completed"}}, "ready": True}
     world.pod(
-        NAME,
         f"{NAME}-r{running(world)}-0",
         template,
         phase="Running",

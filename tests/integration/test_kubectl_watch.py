@@ -8,9 +8,9 @@ import aiohttp
 from aiohttp import web
 
 from dev.cluster.controlplane import ControlPlane
+from dev.kit.fault_proxy import FaultProxy
 from dev.kit.installation import tool
 from dev.kit.kubectl import Kubectl
-from tests.integration.faultproxy import FaultProxy
 from tests.integration.world import World
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from dev.kit.eventually import eventually
-from tests.integration.world import Object, Operator, World, now, writes
+from dev.kit.local_operator import Operator
+from dev.kit.model_namespace import Object
+from tests.integration.world import World, now, writes
 
 LEASE = "/apis/coordination.k8s.io/v1/namespaces/{}/leases/slipway-operator"
 _number = count(1)

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from dev.kit.eventually import eventually
+from dev.kit.local_operator import Operator
+from dev.kit.model_namespace import CHILDREN
 from tests.integration.conftest import StartOperator
-from tests.integration.world import CHILDREN, Operator, World, now, requests, writes
+from tests.integration.world import World, now, requests, writes
 
 AUTOSCALING = {"minReplicas": 1, "maxReplicas": 3}
 
@@ -213,7 +215,6 @@ def test_the_fault_of_a_pod_is_reported_with_its_own_message(shared: tuple[World
     status = {"name": "server", "state": waiting, "ready": False, "restartCount": 0, "image": "x", "imageID": ""}
     init = {"name": "fetch", "state": {"terminated": {"exitCode": 0}}, "ready": True, "restartCount": 0}
     world.pod(
-        "faulty",
         "faulty-r1-0",
         template,
         phase="Pending",

@@ -4,7 +4,8 @@ import threading
 from typing import Any
 
 from dev.kit.eventually import eventually
-from tests.integration.world import Operator, World
+from dev.kit.local_operator import Operator
+from tests.integration.world import World
 
 FOREIGN_SELECTOR = {"app": "foreign"}
 

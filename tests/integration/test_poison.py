@@ -12,8 +12,10 @@ import yaml
 
 from dev.cluster.controlplane import ControlPlane
 from dev.kit.eventually import eventually
+from dev.kit.local_operator import Operator
+from dev.kit.model_namespace import CRD, CRDS
 from tests.integration.conftest import served
-from tests.integration.world import CRD, CRDS, Operator, World
+from tests.integration.world import World
 
 
 def relaxed() -> dict[str, Any]:

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from dev.kit.eventually import eventually
+from dev.kit.fault_proxy import Fault, FaultProxy, Kind
+from dev.kit.local_operator import Operator
 from tests.integration.conftest import StartOperator
-from tests.integration.faultproxy import Fault, FaultProxy, Kind
-from tests.integration.world import Operator, World, now, requests
+from tests.integration.world import World, now, requests
 
 BAD = {"uri": "pvc://models/bad"}
 DIGEST = "sha256:" + "d" * 64
@@ -43,7 +44,6 @@ def pod(world: World, name: str, fetched: dict[str, Any], code: int) -> None:
     base = {"ready": code == 0, "restartCount": 0, "image": "x", "imageID": ""}
     end = {"exitCode": code, "message": json.dumps(fetched), "reason": "Error" if code else "Completed"}
     world.pod(
-        name,
         f"{name}-r{number}-0",
         world.get("Deployment", name)["spec"]["template"],
         phase="Pending",

@@ -16,9 +16,9 @@ from typing import Any
 import grpc
 import numpy as np
 
+from dev.kit.reserved_ports import free_port
 from model_server.protobuf import generated
 from model_server.tensors import host_tensor
-from tests.ports import free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 START_SECONDS = 90

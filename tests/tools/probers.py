@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from dev.kit.reserved_ports import free_port
 from slipway.api import parse_gate
-from tests.ports import free_port
 
 SECONDS = 120
 

@@ -11,8 +11,8 @@ import grpc
 import numpy as np
 import pytest
 
+from dev.kit.reserved_ports import free_port
 from tests.model_server.harness import Server, port_open, predict_request
-from tests.ports import free_port
 from tests.tools.probers import Prober, Start, golden_npz, until
 
 Serve = Callable[..., Server]

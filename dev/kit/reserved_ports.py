@@ -32,4 +32,5 @@ def free_ports(count: int) -> list[int]:
 
 
 def free_port() -> int:
+    """Return one such port."""
     return free_ports(1)[0]

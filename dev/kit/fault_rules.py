@@ -8,6 +8,8 @@ from typing import Any
 
 
 class Kind(StrEnum):
+    """What happens to a request."""
+
     STATUS = "respond with an HTTP status"
     RESET = "reset the connection, before or during the response"
     SILENCE = "keep the connection open and send nothing any more"
@@ -18,6 +20,8 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Fault:
+    """A fault with its parameters: HTTP status and headers, or none."""
+
     kind: Kind
     status: int = 500
     headers: dict[str, str] = field(default_factory=dict)
@@ -28,6 +32,8 @@ class Fault:
 
 @dataclass(eq=False)
 class Rule:
+    """A fault, and the requests to which it applies."""
+
     fault: Fault
     verbs: frozenset[str]
     resources: frozenset[str]
@@ -38,6 +44,7 @@ class Rule:
     on: asyncio.Event = field(default_factory=asyncio.Event)
 
     def matches(self, verb: str, resource: str) -> bool:
+        """Return whether the rule applies to a request."""
         return (not self.verbs or verb in self.verbs) and (not self.resources or resource in self.resources)
 
 
@@ -54,7 +61,7 @@ def parse(method: str, path: str, query: Any) -> tuple[str, str]:
     """Return verb and resource of a request, as the API server's audit log calls them."""
     parts = path.strip("/").split("/")
     parts = parts[2:] if parts[0] == "api" else parts[3:]
-    if parts[:1] == ["namespaces"] and len(parts) > 2:
+    if parts[:1] == ["namespaces"] and parts[2:]:
         parts = parts[2:]
     resource = "/".join([*parts[:1], *parts[2:3]])
     if method == "GET":

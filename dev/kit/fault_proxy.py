@@ -27,7 +27,7 @@ import aiohttp
 import yaml
 from aiohttp import web
 
-from tests.integration.faults import Call, Fault, Kind, Rule, parse
+from dev.kit.fault_rules import Call, Fault, Kind, Rule, parse
 
 __all__ = ["Fault", "FaultProxy", "Kind"]
 
@@ -47,7 +47,7 @@ class FaultProxy:
         self._tls = ssl.create_default_context(cafile=str(files["certificate-authority-data"]))
         self._tls.load_cert_chain(files["client-certificate-data"], files["client-key-data"])
         self._rules: list[Rule] = []
-        self._random = random.Random(7)
+        self._random = random.Random(7)  # noqa: S311 - the same share of requests each time
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fault proxy", daemon=True)
         self._changed = asyncio.Event()
@@ -89,9 +89,11 @@ class FaultProxy:
         return rule
 
     def remove(self, rule: Rule) -> None:
+        """End one fault."""
         self._call(self._unset([rule]))
 
     def clear(self) -> None:
+        """End every fault."""
         self._call(self._unset(list(self._rules)))
 
     def count(self, verb: str = "", resource: str = "", status: int = 0) -> int:
@@ -104,6 +106,7 @@ class FaultProxy:
         )
 
     def summary(self) -> Counter[Call]:
+        """Return how often each request came through."""
         return Counter(self.calls)
 
     def _call(self, job: Coroutine[Any, Any, Any]) -> Any:
@@ -232,7 +235,7 @@ class FaultProxy:
         elif rule.fault.kind is Kind.RESET:
             _abort(request)
         else:
-            await self._silence(request, rule)
+            await self._silence(request)
 
     async def _misbehave(self, request: web.Request, rule: Rule) -> web.StreamResponse:
         if rule.fault.kind is Kind.STATUS:
@@ -241,13 +244,13 @@ class FaultProxy:
                 body | {"code": rule.fault.status}, status=rule.fault.status, headers=rule.fault.headers
             )
         if rule.fault.kind is Kind.SILENCE:
-            await self._silence(request, rule)
+            await self._silence(request)
         if rule.fault.then is not None:
             await asyncio.to_thread(rule.fault.then)
         _abort(request)
         return web.Response()
 
-    async def _silence(self, request: web.Request, rule: Rule) -> None:
+    async def _silence(self, request: web.Request) -> None:
         """Send nothing until the client gives up; the silence of a dead connection does not end with the fault."""
         transport = request.transport
         while transport is not None and not transport.is_closing():  # noqa: ASYNC110 - its end is no event
