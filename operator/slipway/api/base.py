@@ -110,6 +110,8 @@ Quantity = Annotated[
 """A Kubernetes resource quantity such as `500m`, `2` or `1Gi`; whole numbers are accepted as their text."""
 
 DURATION_PATTERN = r"^([0-9]{1,3}h)?([0-9]{1,4}m)?([0-9]{1,5}s)?$"
+BOUND_PATTERN = r"^(>=|<=) ?[0-9]{1,15}([.][0-9]{1,15})?([eE][-+]?[0-9]{1,2})?$"
+DIGEST_PATTERN = r"^sha256:[0-9a-f]{64}$"
 
 
 def parse_duration(text: str) -> int:

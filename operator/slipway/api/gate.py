@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, ValidationError
 
-from slipway.api.base import ApiModel, duration, parse_duration
+from slipway.api.base import BOUND_PATTERN, DIGEST_PATTERN, ApiModel, duration, parse_duration
 from slipway.api.rules import Rule, Rules, excludes, matches
 from slipway.api.sentences import sentences
 from slipway.api.source import uri_rules
@@ -33,7 +33,6 @@ _AT_LEAST = (Metric.ACCURACY, Metric.TOP_K_ACCURACY, Metric.MATCHES)
 """Metrics between 0 and 1 with a lower bound; the others have an upper bound."""
 _LATENCIES = (Metric.P50_LATENCY_MILLIS, Metric.P99_LATENCY_MILLIS)
 _SIGN_LENGTH = 2
-BOUND_PATTERN = r"^(>=|<=) ?[0-9]{1,15}([.][0-9]{1,15})?([eE][-+]?[0-9]{1,2})?$"
 
 
 def _list(metrics: tuple[Metric, ...]) -> str:
@@ -99,7 +98,7 @@ class Golden(ApiModel):
     """Key of the ConfigMap. Default: its only one."""
     uri: Annotated[str, Field(min_length=1, max_length=2048), Rules(*uri_rules(f"{FIELD}.golden.uri"))] | None = None
     """A file at `pvc://CLAIM/PATH`, `https://HOST/FILE` or `http://HOST/FILE`, up to 64 MiB."""
-    digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")] | None = None
+    digest: Annotated[str, Field(pattern=DIGEST_PATTERN)] | None = None
     """SHA-256 of the file at `uri`, as `sha256:HEX`; a pod that finds another refuses to start."""
     path: Annotated[str, Field(min_length=1, max_length=512), Rules(*_PATH_RULES)] | None = None
     """A file inside the model's version folder, such as `assets.extra/golden.npz`."""

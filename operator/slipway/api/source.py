@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from slipway.api.base import ApiModel
+from slipway.api.base import DIGEST_PATTERN, ApiModel
 from slipway.api.rules import Rule, Rules, excludes, matches
 
 
@@ -41,7 +41,7 @@ class ModelSource(ApiModel):
     version: Annotated[int, Field(ge=1, le=9007199254740991)] | None = None
     """Numeric version folder to serve. Default: the highest one at the time when the revision is created; all pods of
     the revision then serve that one."""
-    digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")] | None = None
+    digest: Annotated[str, Field(pattern=DIGEST_PATTERN)] | None = None
     """SHA-256 of the served version folder, as `sha256:HEX`. Pods that find other content refuse to start. Default: the
     digest of what the revision's first pod fetches; all its pods then serve that content. It is what
     `cd FOLDER && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum` prints, and what

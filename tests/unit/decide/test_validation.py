@@ -78,6 +78,22 @@ def test_other_fields(fields: dict[str, Any], text: str) -> None:
     assert text in found.message
 
 
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        (
+            {"rollout": {"gate": {"golden": {"path": "g.npz"}, "metrics": {"accuracy": "0.9"}}}},
+            "spec.rollout.gate.metrics.accuracy: '0.9' is not a bound: write it like '>=0.95' or '<=50'",
+        ),
+        ({"rollout": {"progressDeadline": "5 minutes"}}, "spec.rollout.progressDeadline: '5 minutes' is not a duration"),
+        ({"resources": {"limits": {"memory": "1GB"}}}, "spec.resources.limits.memory: '1GB' is not a quantity"),
+        ({"model": {"uri": "https://x/y", "digest": "md5:1"}}, "spec.model.digest: 'md5:1' is not a digest"),
+    ],
+)
+def test_a_notation_is_explained_and_not_printed_as_a_pattern(fields: dict[str, Any], text: str) -> None:
+    assert text in problem(**fields).message
+
+
 @pytest.mark.parametrize("key", ["a", "team", "example.org/Team_a.b-c", "a" * 63, "hugepages"])
 def test_good_keys(key: str) -> None:
     found = validation.read(KEY, Model().spec(podTemplate={"labels": {key: "v"}}).body()["spec"])
