@@ -18,8 +18,8 @@ def test_an_update_lets_the_old_pod_go_first(one_gpu: str, namespace: Kubectl) -
 
     namespace.apply(deployment("single", url("half_plus_three.tar.gz"), gpu=gpu))
     wait.ready(namespace, "single")
-    told = namespace.run("get", "events", "--field-selector=reason=TerminatingFirst", "--output=name").stdout
-    assert told
+    events = namespace.run("get", "events", "--field-selector=reason=TerminatingFirst", "--output=name").stdout
+    assert events
     assert traffic.predict_once(namespace, "single") == traffic.answer_of(HALVES["half_plus_three"])
     [after] = pods(namespace, "single")
     assert after["metadata"]["uid"] != pod["metadata"]["uid"]

@@ -1,4 +1,4 @@
-"""Pods that the API server does not let the Deployment make: no pod can tell why, and the old ones go on serving."""
+"""Pods whose creation the API server rejects: no pod can report it, and the old ones keep serving."""
 
 from dev.kit import traffic, wait
 from dev.kit.archive_server import url

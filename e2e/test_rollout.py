@@ -46,13 +46,13 @@ def test_a_negative_control_does_fail(namespace: Kubectl) -> None:
 
 
 def test_status_follows_through_an_update(namespace: Kubectl) -> None:
-    namespace.apply(deployment("told", url("half_plus_two.tar.gz")))
-    first = wait.ready(namespace, "told")
+    namespace.apply(deployment("messages", url("half_plus_two.tar.gz")))
+    first = wait.ready(namespace, "messages")
     assert current(first, "Progressing")["reason"] == "Complete"
-    namespace.apply(deployment("told", url("half_plus_three.tar.gz")))
-    rolling = wait.until(namespace, "mdep", "told", lambda state: current(state, "Progressing")["status"] == "True")
+    namespace.apply(deployment("messages", url("half_plus_three.tar.gz")))
+    rolling = wait.until(namespace, "mdep", "messages", lambda state: current(state, "Progressing")["status"] == "True")
     assert current(rolling, "Ready")["status"] == "False"
     assert current(rolling, "Available")["status"] == "True"
-    last = wait.ready(namespace, "told")
+    last = wait.ready(namespace, "messages")
     assert last["status"]["updateRevision"] == first["status"]["updateRevision"] + 1
     assert last["status"]["digest"] != first["status"]["digest"]

@@ -66,8 +66,8 @@ def _section(path: str, node: Schema) -> str:
         text = " ".join(part for part in (child.get("description", ""), _bounds(child)) if part)
         lines.append(f"| {link}{mark} | {_type(child)} | {default} | {_cell(text)} |")
     own = [child for child in node["properties"].values() if "properties" not in child]
-    told = "".join(_rules(ruled, "") for ruled in (node, *own))
-    return "\n".join(lines) + "\n" + (f"\nRefused with these words:\n\n{told}" if told else "")
+    listed = "".join(_rules(ruled, "") for ruled in (node, *own))
+    return "\n".join(lines) + "\n" + (f"\nRefused with these messages:\n\n{listed}" if listed else "")
 
 
 def _link(path: str, node: Schema) -> str:
@@ -98,21 +98,21 @@ def _type(node: Schema) -> str:
 def _bounds(node: Schema) -> str:
     """Return the bounds of a field in words."""
     least, most = node.get("minimum"), node.get("maximum")
-    said = []
+    sentences = []
     if least is not None and most is not None:
-        said.append(f"{'Above' if node.get('exclusiveMinimum') else 'From'} {least} to {most}.")
+        sentences.append(f"{'Above' if node.get('exclusiveMinimum') else 'From'} {least} to {most}.")
     for key, unit in (("maxLength", "characters"), ("maxItems", "entries"), ("maxProperties", "entries")):
         if key in node:
-            said.append(f"At most {node[key]} {unit}.")
+            sentences.append(f"At most {node[key]} {unit}.")
     if "pattern" in node:
-        said.append(f"Written like `{node['pattern']}`.")
-    return " ".join(said)
+        sentences.append(f"Written like `{node['pattern']}`.")
+    return " ".join(sentences)
 
 
 def _rules(node: Schema, title: str) -> str:
     rules: Sequence[dict[str, Any]] = node.get("x-kubernetes-validations", ())
-    told = "".join(f"- {rule['message']}\n" for rule in rules).replace("*", "\\*")
-    return f"{title} is refused with these words:\n\n{told}" if title and told else told
+    listed = "".join(f"- {rule['message']}\n" for rule in rules).replace("*", "\\*")
+    return f"{title} is refused with these messages:\n\n{listed}" if title and listed else listed
 
 
 def _columns() -> str:

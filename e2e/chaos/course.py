@@ -104,9 +104,9 @@ class Course:
         done: Callable[[], bool],
     ) -> None:
         with capacity(self.lane) as least:
-            told = run(phase, act, done)
-        assert least() >= REPLICAS, f"{phase}, {told}: only {least()} pods served"
-        say(f"{self.label}{phase}: {told}")
+            outcome = run(phase, act, done)
+        assert least() >= REPLICAS, f"{phase}, {outcome}: only {least()} pods served"
+        say(f"{self.label}{phase}: {outcome}")
 
     def _measure(self, phase: str, act: Callable[[], None], done: Callable[[], bool]) -> str:
         began, before = time.monotonic(), self._writes()

@@ -41,7 +41,7 @@ class Lane:
         self._folder = folder
         self._stack = ExitStack()
         self._rounds = 0
-        self.told: dict[str, str] = {}
+        self.summary: dict[str, str] = {}
         self.flags: tuple[str, ...] = ("--no-leader-elect",)
         self.good = "good-a"
         self.proxy: FaultProxy
@@ -90,7 +90,7 @@ class Lane:
         """Send requests through both Services all the time, at a fixed rate, over held channels and fresh ones.
 
         Fails at the end if one call failed, or an answer is of a model that is not allowed (default: the good ones). How
-        late calls start is told and not judged: that is the machine's affair here.
+        late calls start is reported and not judged: that depends on the machine's affair here.
         """
         kubectl = self.ground.kubectl.within(self.world.namespace)
         plans = control.plans(kubectl, NAME, NAME, rate=RATE, channels=6, fresh=2, seconds=7200, deadline=DEADLINE)
@@ -99,10 +99,10 @@ class Lane:
             yield
             loads.more(20)
         reports = loads.reports()
-        self.told = {kind: _words(report) for kind, report in reports.items()}
-        say(f"{self.world.namespace}: {self.told}")
+        self.summary = {kind: _words(report) for kind, report in reports.items()}
+        say(f"{self.world.namespace}: {self.summary}")
         lost = control.lost(reports)
-        assert not lost, f"{self.told}: {lost}"
+        assert not lost, f"{self.summary}: {lost}"
         for kind, report in reports.items():
             found = set(control.values(report))
             assert found <= models.answers(*(allowed or ("good-a", "good-b"))), f"{kind}: {report.answers}"
@@ -129,9 +129,9 @@ class Lane:
         """Tell whether the newest spec has failed and the current revision alone is served, and said to be."""
         body = self.world.get("ModelDeployment", NAME)
         conditions = {item["type"]: item for item in body.get("status", {}).get("conditions", [])}
-        told = conditions.get("RolledBack", {})
-        current = told.get("observedGeneration") == body["metadata"]["generation"]
-        if not current or told.get("status") != "True":
+        rolled_back = conditions.get("RolledBack", {})
+        current = rolled_back.get("observedGeneration") == body["metadata"]["generation"]
+        if not current or rolled_back.get("status") != "True":
             return False
         living = {pod["metadata"]["labels"][REVISION_LABEL] for pod in snapshot.living(self.world, NAME)}
         return living == {str(body["status"]["currentRevision"])} == {str(self.running())}

@@ -38,4 +38,4 @@ def test_the_end_is_the_same(lane: Lane, number: int) -> None:
         for promoting, rolling_back in zip(choose(rng, kills), choose(rng, kills), strict=True):
             course.round(promoting.disturbance(), rolling_back.disturbance())
         eventually(lane.operator.ready, "the operator is well")
-    say(f"seed {seed}: {2 * kills} kills; {lane.told}")
+    say(f"seed {seed}: {2 * kills} kills; {lane.summary}")

@@ -48,7 +48,7 @@ class Steady:
         assert self.seen.served == self.first
 
     def goes_back(self, spec: dict[str, Any], reason: str, words: str, seconds: float = 240) -> Manifest:
-        """Apply a bad update and follow it to its end: refused, never served, taken back by itself, and told."""
+        """Apply a bad update and follow it to its end: refused, never served, rolled back, and reported."""
         self.kubectl.apply(self.changed(spec))
         requested = (self.kubectl.get(KIND, self.name) or {})["spec"]
         state = gates.rolled_back(self.kubectl, self.name, reason, words, seconds)
@@ -60,10 +60,10 @@ class Steady:
         assert gates.verdicts(state)[number] == ("Failed", reason)
         wait.until(self.kubectl, "deployment", self.name, lambda _: uids(pods(self.kubectl, self.name)) == self.first)
         self.untouched()
-        self.told(state, reason, words)
+        self.reported(state, reason, words)
         return state
 
-    def told(self, state: Manifest, reason: str, words: str) -> None:
+    def reported(self, state: Manifest, reason: str, words: str) -> None:
         """Fail unless `kubectl get` and `kubectl describe` alone say what is served, what failed, why, and what to do."""
         number = state["status"]["updateRevision"]
         message = current(state, "Ready")["message"]
