@@ -50,7 +50,7 @@ def test_examples_are_valid_commented_and_listed(path: Path) -> None:
 
 @pytest.mark.parametrize("state", PodState)
 def test_every_state_of_a_pod_is_explained(state: PodState) -> None:
-    assert f"| `{state.value}` |" in TROUBLESHOOTING.partition("## Where a pod is")[2].partition("\n## ")[0]
+    assert f"| `{state.value}` |" in TROUBLESHOOTING.partition("## States of a pod")[2].partition("\n## ")[0]
 
 
 def test_every_metric_is_explained_and_none_that_does_not_exist() -> None:
