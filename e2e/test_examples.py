@@ -92,7 +92,7 @@ def test_no_example_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("file", CASES)
-def test_applied_and_asked(volume: Kubectl, file: str, request: pytest.FixtureRequest) -> None:
+def test_applied_and_served(volume: Kubectl, file: str, request: pytest.FixtureRequest) -> None:
     name, check = CASES[file]
     if file == "gpu.yaml":
         request.getfixturevalue("one_gpu")

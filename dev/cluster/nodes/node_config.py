@@ -9,7 +9,7 @@ from dev.cluster.nodes.network import Network
 PAUSE_IMAGE = "docker.io/slipway/pause:1"
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"  # inside the mount namespace
 HOST_NAME = "host.slipway.internal"
-CLUSTER_DOMAIN = "dev.cluster.providers.local"
+CLUSTER_DOMAIN = "cluster.local"
 ROOT_ZONE = """. 5 IN SOA dns.slipway.internal. none.slipway.internal. 1 3600 600 86400 5
 . 5 IN NS dns.slipway.internal.
 """
