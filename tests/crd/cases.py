@@ -71,6 +71,7 @@ def _bounds(**metrics: Any) -> Body:
 
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
+NOTATION = ("spec.model.digest", "is not a digest: write sha256: and 64 hexadecimal digits in lower case")
 UNKNOWN_SCHEME = ("spec.model.uri has an unknown scheme", "use pvc://CLAIM/PATH")
 CREDENTIALS = ("spec.model.uri must not carry credentials", "remove them")
 DOT_DOT = ("spec.model.uri must not contain '..'", "write the path without it")
@@ -178,9 +179,9 @@ BAD = (
     Bad("negative quantity", body(resources={"requests": {"cpu": "-1"}}), ("spec.resources.requests.cpu",)),
     Bad("no quantity", body(resources={"requests": {"memory": "1 GB"}}), ("spec.resources.requests.memory",)),
     Bad("version zero", _model(version=0), ("spec.model.version", "greater than or equal to 1")),
-    Bad("digest without its kind", _model(digest="0" * 64), ("spec.model.digest", "^sha256:")),
-    Bad("digest in capitals", _model(digest=DIGEST.upper()), ("spec.model.digest", "^sha256:")),
-    Bad("short digest", _model(digest=DIGEST[:-1]), ("spec.model.digest", "^sha256:")),
+    Bad("digest without its kind", _model(digest="0" * 64), ("spec.model.digest", "^sha256:"), operator_says=NOTATION),
+    Bad("digest in capitals", _model(digest=DIGEST.upper()), ("spec.model.digest", "^sha256:"), operator_says=NOTATION),
+    Bad("short digest", _model(digest=DIGEST[:-1]), ("spec.model.digest", "^sha256:"), operator_says=NOTATION),
     # where the model is
     Bad("unknown scheme", _uri("ftp://host/model.tar"), UNKNOWN_SCHEME),
     Bad("local path", _uri("/models/digits"), UNKNOWN_SCHEME),
