@@ -71,6 +71,28 @@ def test_selectors_select_and_never_change(render: Render, values: str) -> None:
         assert entry["metadata"]["labels"]["helm.sh/chart"] == "slipway-0.1.0", entry["kind"]
 
 
+LOCAL_VOLUMES = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
+
+
+@pytest.mark.parametrize("values", VALUES)
+def test_an_autoscaler_may_move_the_operator(render: Render, values: str) -> None:
+    template = render(values).one("Deployment")["spec"]["template"]
+    local = [volume["name"] for volume in template["spec"]["volumes"] if "emptyDir" in volume]
+    assert template["metadata"]["annotations"][LOCAL_VOLUMES].split(",") == local
+    assert template["spec"]["nodeSelector"]["kubernetes.io/os"] == "linux"
+
+
+def test_labels_and_annotations_of_the_pod_replace_those_of_the_chart(render: Render) -> None:
+    """And are written once: a YAML map with the same key twice is none."""
+    key = LOCAL_VOLUMES.replace(".", "\\.")
+    found = render("default", f"podAnnotations.{key}=other", "commonLabels.team=all", "podLabels.team=one")
+    metadata = found.one("Deployment")["spec"]["template"]["metadata"]
+    assert metadata["annotations"][LOCAL_VOLUMES] == "other"
+    assert metadata["labels"]["team"] == "one"
+    assert found.text.count(f"{LOCAL_VOLUMES}:") == 1
+    assert found.one("Service")["metadata"]["labels"]["team"] == "all"
+
+
 def test_everything_lies_where_it_should(render: Render) -> None:
     found = render("everything")
     placed = {entry["kind"]: entry["metadata"].get("namespace") for entry in found.objects}

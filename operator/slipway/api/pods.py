@@ -83,9 +83,11 @@ class PodTemplate(ApiModel):
     labels: Annotated[dict[str, LabelValue], Field(max_length=32), Rules(_RESERVED_LABELS)] = {}
     """Labels added to the pods."""
     annotations: Annotated[dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=32)] = {}
-    """Annotations added to the pods."""
+    """Annotations added to the pods. Slipway's `cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes`, which names
+    the pods' own temporary volumes, can be replaced."""
     node_selector: Annotated[dict[str, LabelValue], Field(max_length=32)] = {}
-    """Labels that a node must have."""
+    """Labels that a node must have. Slipway adds `kubernetes.io/os: linux`, and `kubernetes.io/arch: amd64` for
+    `tensorflow/serving`. Set another value, or an empty one to add no such label."""
     tolerations: Annotated[list[Toleration], Field(max_length=32)] = []
     """Taints that the pods tolerate."""
     affinity: OpaqueObject | None = None

@@ -1,11 +1,14 @@
 """Servers that a revision can run: the operator's defaults, and the image of a spec's runtime."""
 
+import re
 from dataclasses import dataclass
 
 from slipway.api import Gpu, Runtime
 
 NVIDIA = "nvidia.com/"
 Version = tuple[int, ...]
+_AMD64_ONLY = re.compile(r"(^|/)tensorflow/serving([:@]|$)")
+"""TensorFlow Serving's own image, from wherever it is pulled: there is no build of it for other processors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,11 @@ def server_image(runtime: Runtime, gpu: Gpu | None, defaults: Defaults) -> str:
         return runtime.image
     suffix = "-gpu" if gpu is not None and gpu_resource(gpu).startswith(NVIDIA) else ""
     return f"{defaults.repository}:{runtime.version or defaults.version}{suffix}"
+
+
+def architecture(image: str) -> str | None:
+    """Return the only processor architecture that an image runs on, as in the node label; None if it is not known."""
+    return "amd64" if _AMD64_ONLY.search(image) else None
 
 
 def gpu_resource(gpu: Gpu) -> str:

@@ -41,7 +41,7 @@ def _advice(given: StatusInput, pod: Pod) -> str | None:
     if pod.reason is Reason.GPU_UNAVAILABLE:
         return _gpu_advice(given, pod)
     found = {
-        Reason.UNSCHEDULABLE: "free or add capacity, or request less in spec.resources and spec.podTemplate",
+        Reason.UNSCHEDULABLE: _placement_advice(pod),
         Reason.VOLUME_NOT_FOUND: "create it, or correct spec.model.uri",
         Reason.IMAGE_PULL_FAILED: "correct spec.runtime, or let the node pull it (spec.podTemplate.imagePullSecrets)",
         Reason.OOM_KILLED: "raise spec.resources.limits.memory",
@@ -51,6 +51,12 @@ def _advice(given: StatusInput, pod: Pod) -> str | None:
         Reason.GATE_FAILED: "serve a model that passes, or correct spec.rollout.gate",
     }
     return found.get(pod.reason) if pod.reason else None
+
+
+def _placement_advice(pod: Pod) -> str:
+    if "the pod needs a node with" in pod.message:
+        return "add such a node, or correct spec.podTemplate.nodeSelector"
+    return "free or add capacity, or request less in spec.resources and spec.podTemplate"
 
 
 def _gpu_advice(given: StatusInput, pod: Pod) -> str:

@@ -339,6 +339,13 @@ def test_a_gpu_that_no_node_has_is_not_freed_by_anybody() -> None:
     assert condition(status, "Ready")[2].endswith("(correct spec.gpu, or add a node with such a GPU)")
 
 
+def test_a_pod_that_fits_no_node_is_told_which_field_decides() -> None:
+    words = "0/3 nodes are available: 3 node(s) didn't match; the pod needs a node with kubernetes.io/os=linux"
+    waits = a_pod("new", 2, PodState.UNSCHEDULABLE, reason=Reason.UNSCHEDULABLE, message=words)
+    status = with_pods(rolling(), waits).write_status()
+    assert condition(status, "Ready")[2].endswith("(add such a node, or correct spec.podTemplate.nodeSelector)")
+
+
 def test_trouble_of_an_old_pod_is_not_that_of_the_new_revision() -> None:
     status = with_pods(rolling(), in_trouble(Reason.CRASH_LOOP, name="old", revision=1)).write_status()
     assert facts(status)["Ready"] == ("False", "RollingOut")
