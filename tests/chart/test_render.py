@@ -3,7 +3,10 @@
 import pytest
 
 from slipway import settings
-from tests.chart.conftest import NAMESPACE, VALUES, Render
+from slipway.__main__ import pods_of
+from slipway.api import Resources
+from slipway.domain.pod_defaults import PodDefaults
+from tests.chart.conftest import CHART, NAMESPACE, VALUES, Render, Rendered, Run
 
 DIGEST = "sha256:" + "0" * 64
 
@@ -17,6 +20,10 @@ def test_the_operator_by_default(render: Render) -> None:
         "--runtime-version=2.20.0",
         "--tools-image=slipway/tools:0.1.0",
         "--image-pull-policy=IfNotPresent",
+        '--prober-resources={"limits":{"memory":"256Mi"},"requests":{"cpu":"10m","memory":"64Mi"}}',
+        "--pod-run-as-user=65532",
+        "--pod-run-as-group=65532",
+        "--pod-fs-group=65532",
         "--metrics-bind-address=0.0.0.0:8080",
         "--health-probe-bind-address=0.0.0.0:8081",
         "--leader-elect",
@@ -221,3 +228,40 @@ def test_the_operator_understands_its_arguments(render: Render, values: str) -> 
 def test_defaults_are_the_operators_own(render: Render) -> None:
     """Who runs the operator by hand and who installs the chart get the same."""
     assert settings.parse(render().operator()["args"], {}) == settings.parse([], {})
+
+
+def parsed(found: Rendered) -> PodDefaults:
+    """What the operator makes of its arguments, as far as pods are concerned."""
+    return pods_of(settings.parse(found.operator()["args"], {}))
+
+
+@pytest.mark.parametrize("nothing", ["null", ""])
+def test_a_cluster_that_assigns_identities_gets_pods_without(render: Render, nothing: str) -> None:
+    """OpenShift's restricted-v2 refuses pods that ask for a user or group outside of the range of their namespace."""
+    sets = [f"modelPods.{field}={nothing}" for field in ("runAsUser", "runAsGroup", "fsGroup")]
+    found = parsed(render("default", *sets))
+    assert (found.run_as_user, found.run_as_group, found.fs_group) == (None, None, None)
+    assert found.identities == {}
+
+
+def test_the_charts_own_pods_ask_for_no_identity(render: Render, helm: Run) -> None:
+    pods = [render().one("Deployment")["spec"]["template"]["spec"]]
+    pods += [found["spec"] for found in Rendered(helm("template", "s", CHART).stdout).kind("Pod")]
+    for pod in pods:
+        for context in (pod["securityContext"], *(entry["securityContext"] for entry in pod["containers"])):
+            assert not {"runAsUser", "runAsGroup", "fsGroup", "supplementalGroups"} & context.keys()
+
+
+def test_identities_and_resources_of_model_pods(render: Render) -> None:
+    found = parsed(render("everything"))
+    assert (found.run_as_user, found.run_as_group, found.fs_group) == (1000, 0, 2000)
+    assert found.fetch_resources == Resources(requests={"cpu": "50m"}, limits={"cpu": "0.5", "memory": "1000000000"})
+    assert found.prober_resources.requests == {"cpu": "50m", "memory": "64Mi"}
+    assert (found.ca_config_map, found.ca_key) == ("authorities", "ca-bundle.crt")
+
+
+def test_resources_of_the_test_pod_can_be_set(helm: Run) -> None:
+    """A quota may demand limits of it, too."""
+    done = helm("template", "s", CHART, "--set", "test.resources.limits.cpu=100m")
+    (pod,) = Rendered(done.stdout).kind("Pod")
+    assert pod["spec"]["containers"][0]["resources"]["limits"] == {"cpu": "100m", "memory": "128Mi"}

@@ -48,6 +48,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- default (printf "%s-operator" (include "slipway.fullname" .)) .Values.leaderElection.leaseName }}
 {{- end }}
 
+{{/* A user or group, 0 included; nothing if it is left out. Takes the value. */}}
+{{- define "slipway.identity" -}}
+{{- if not (or (kindIs "invalid" .) (eq (toString .) "")) }}{{ int64 . }}{{ end }}
+{{- end }}
+
 {{/* An image. Takes a list of its values (repository, tag, digest) and the default tag. */}}
 {{- define "slipway.image" -}}
 {{- $image := index . 0 }}

@@ -9,7 +9,7 @@ from slipway.api.rules import Rule, Rules
 
 
 class Resources(ApiModel):
-    """CPU and memory of the server container. GPUs are requested in `gpu`."""
+    """CPU and memory of a container."""
 
     requests: Annotated[dict[str, Quantity], Field(max_length=8)] = {}
     """What the scheduler reserves: `cpu`, `memory`, `ephemeral-storage`."""
@@ -100,3 +100,9 @@ class PodTemplate(ApiModel):
     """ServiceAccount of the pods, in the same namespace. No token is mounted unless one is named."""
     image_pull_secrets: Annotated[list[LocalObjectReference], Field(max_length=8)] = []
     """Secrets of the same namespace for pulling images."""
+    fetch_resources: Resources | None = None
+    """CPU and memory of the init container `fetch`, which brings the model. Default: the operator's, which are those of
+    `spec.resources` unless the administrator has changed them. An empty object leaves them to the namespace's LimitRange."""
+    prober_resources: Resources | None = None
+    """CPU and memory of the sidecar `prober`, which checks the gate. Default: the operator's. An empty object leaves them to
+    the namespace's LimitRange."""

@@ -1,9 +1,10 @@
 """Servers that a revision can run: the operator's defaults, and the image of a spec's runtime."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from slipway.api import Gpu, Runtime
+from slipway.domain.pod_defaults import PodDefaults
 
 NVIDIA = "nvidia.com/"
 Version = tuple[int, ...]
@@ -20,12 +21,14 @@ class Defaults:
         version: version of TensorFlow Serving, and tag of the image.
         tools_image: image of fetch and prober.
         pull_policy: imagePullPolicy of all containers.
+        pods: what else the administrator decides of pods.
     """
 
     repository: str
     version: str
     tools_image: str
     pull_policy: str
+    pods: PodDefaults = field(default_factory=PodDefaults)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,17 +5,17 @@ from typing import Any
 from slipway.api import ModelDeploymentSpec, PodTemplate
 from slipway.domain import names
 from slipway.domain.objects import Manifest
+from slipway.domain.pod_defaults import PodDefaults
 from slipway.domain.servers import Images, Version, architecture
 from slipway.render import fetch_container, gpu, prober_container, server_container, termination
 
-USER = 65532
 LOCAL_VOLUMES = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
 OS, ARCHITECTURE = "kubernetes.io/os", "kubernetes.io/arch"
 _TMP_LIMIT = "1Gi"
 
 
 def pod_template(
-    name: str, number: int, spec: ModelDeploymentSpec, images: Images, version: Version | None
+    name: str, number: int, spec: ModelDeploymentSpec, images: Images, version: Version | None, defaults: PodDefaults
 ) -> Manifest:
     """Return the pod template of a revision.
 
@@ -25,9 +25,10 @@ def pod_template(
         spec: of the ModelDeployment.
         images: of the revision.
         version: of the server, or None if it is unknown.
+        defaults: what the administrator decides of pods.
     """
     added = spec.pod_template
-    volumes = _volumes(spec)
+    volumes = _volumes(spec, defaults)
     return {
         "metadata": {
             "labels": {**added.labels, **names.labels(name, number)},
@@ -40,16 +41,14 @@ def pod_template(
         },
         "spec": {
             "initContainers": [
-                fetch_container.fetch_container(name, number, spec, images),
-                *prober_container.prober_containers(name, number, spec, images),
+                fetch_container.fetch_container(name, number, spec, images, defaults),
+                *prober_container.prober_containers(name, number, spec, images, defaults),
             ],
             "containers": [server_container.server_container(name, spec, images, version)],
             "volumes": volumes,
             "securityContext": {
                 "runAsNonRoot": True,
-                "runAsUser": USER,
-                "runAsGroup": USER,
-                "fsGroup": USER,
+                **defaults.identities,
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
             "terminationGracePeriodSeconds": termination.grace_seconds(),
@@ -60,12 +59,12 @@ def pod_template(
     }
 
 
-def _volumes(spec: ModelDeploymentSpec) -> list[Manifest]:
+def _volumes(spec: ModelDeploymentSpec, defaults: PodDefaults) -> list[Manifest]:
     limit = spec.resources.limits.get(fetch_container.STORAGE)
     return [
         {"name": "model", "emptyDir": {"sizeLimit": limit} if limit else {}},
         {"name": "tmp", "emptyDir": {"sizeLimit": _TMP_LIMIT}},
-        *fetch_container.source_volumes(spec),
+        *fetch_container.source_volumes(spec, defaults),
         *prober_container.prober_volumes(spec),
     ]
 
