@@ -1,17 +1,22 @@
-{{/* Name of the chart, for labels. */}}
+{{/* Name of the chart, for labels; where the chart is a dependency with an alias, that is the alias. */}}
 {{- define "slipway.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" }}
+{{- end }}
+
+{{/* A name that every kind accepts: an alias may have capitals and underscores. Takes the text. */}}
+{{- define "slipway.objectName" -}}
+{{- lower . | replace "_" "-" | trunc 40 | trimSuffix "-" }}
 {{- end }}
 
 {{/* Name of all objects: the release name, with the chart name unless the release name contains it. */}}
 {{- define "slipway.fullname" -}}
 {{- $name := include "slipway.name" . }}
 {{- if .Values.fullnameOverride }}
-{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" }}
+{{- include "slipway.objectName" .Values.fullnameOverride }}
 {{- else if contains $name .Release.Name }}
-{{- .Release.Name | trunc 40 | trimSuffix "-" }}
+{{- include "slipway.objectName" .Release.Name }}
 {{- else }}
-{{- printf "%s-%s" .Release.Name $name | trunc 40 | trimSuffix "-" }}
+{{- include "slipway.objectName" (printf "%s-%s" .Release.Name $name) }}
 {{- end }}
 {{- end }}
 

@@ -323,6 +323,7 @@ def test_pods_that_may_not_be_made(words: str, reason: str) -> None:
     assert (status["history"][0]["verdict"], status["history"][0]["reason"]) == ("Failed", reason)
 
 
+BOTH_VALUES = "modelPods.fetchResources and modelPods.proberResources"
 FETCH, PROBER = "spec.podTemplate.fetchResources (fetch)", "spec.podTemplate.proberResources (prober)"
 
 
@@ -331,8 +332,7 @@ FETCH, PROBER = "spec.podTemplate.fetchResources (fetch)", "spec.podTemplate.pro
     [
         (
             "failed quota: team: must specify limits.cpu for: fetch,prober,server; requests.cpu for: server",
-            f"(set spec.resources (server) and {FETCH} and {PROBER}; for all models, the chart's "
-            + "modelPods.fetchResources and modelPods.proberResources)",
+            f"(set spec.resources (server) and {FETCH} and {PROBER}; for all models, the chart's {BOTH_VALUES})",
         ),
         (
             "failed quota: team: must specify limits.cpu for: prober",
