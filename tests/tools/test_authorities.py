@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from slipway_tools.sources.authorities import Authorities
-from tests.tools.conftest import Outcome, Run
-from tests.tools.support import Site, model, serve, tar
+from tests.tools.conftest import Run
+from tests.tools.support import Outcome, Site, model, serve, tar
 
 MAP = "our-authorities"
 
