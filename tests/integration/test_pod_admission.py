@@ -10,14 +10,15 @@ from dev.cluster.api_client import Api, ApiError
 from dev.cluster.controlplane import ControlPlane
 from dev.kit.eventually import eventually
 from slipway.api import Resources
+from slipway.domain.objects import Manifest
 from slipway.domain.pod_defaults import PodDefaults
 from slipway.status.messages import rejection_advice
 from tests.kit.builders import DEFAULTS, Model, World
 
 GATE = {"golden": {"configMap": "set"}, "metrics": {"accuracy": ">=0.9"}}
 SERVER = {"requests": {"cpu": "100m", "memory": "1Gi"}, "limits": {"cpu": "200m", "memory": "2Gi"}}
-OURS = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"cpu": "100m", "memory": "256Mi"}}
-CHART_WIDE = PodDefaults(Resources(**OURS), Resources(**OURS))  # type: ignore[arg-type] - quantities as text
+OURS: Manifest = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"cpu": "100m", "memory": "256Mi"}}
+CHART_WIDE = PodDefaults(Resources(**OURS), Resources(**OURS))
 
 
 @pytest.fixture(scope="module")
