@@ -23,6 +23,17 @@ README_FILE = CHART / "README.md"
 SCHEMA_FILE = CHART / "values.schema.json"
 TABLE_BEGIN = "<!-- values: written by dev/generate/chart.py -->\n"
 TABLE_END = "<!-- values end -->\n"
+_PARENTS = {
+    "global": {
+        "type": "object",
+        "description": "Values that a parent chart shares with its dependencies; not used here.",
+    },
+    "enabled": {
+        "type": "boolean",
+        "description": "The `condition` of a parent chart that has this one as a dependency; not used here.",
+    },
+}
+"""What comes along with the values when the chart is a dependency: Helm adds the first, and reads the second itself."""
 _JSON_TYPES = {"str": "string", "int": "integer", "bool": "boolean", "float": "number", "map": "object", "seq": "array"}
 
 
@@ -86,8 +97,7 @@ def values_schema(found: Sequence[Value]) -> str:
         "title": "Values of the chart slipway",
         **_object(found),
     }
-    # Helm itself adds it when the chart is a dependency of another one.
-    schema["properties"]["global"] = {"type": "object", "description": "Values shared with other charts; not used."}
+    schema["properties"] |= _PARENTS
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 

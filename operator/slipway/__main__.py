@@ -26,6 +26,7 @@ from slipway.controller.status_writer import StatusWriter
 from slipway.controller.workqueue import WorkQueue
 from slipway.domain.names import MANAGED_SELECTOR
 from slipway.domain.objects import Key
+from slipway.domain.pod_defaults import PodDefaults
 from slipway.domain.servers import Defaults
 from slipway.kube import ApiError, Cache, Client, Transport
 from slipway.kube.informer import Informer, ListWatch
@@ -130,7 +131,13 @@ class Operator:
             self._client,
             Executor(self._client, self._cache, self._metrics, clock=time.monotonic),
             StatusWriter(self._client, self._cache, recorder, self._metrics, clock=time.monotonic, now=_now),
-            Defaults(chosen.runtime_image, chosen.runtime_version, chosen.tools_image, chosen.image_pull_policy),
+            Defaults(
+                chosen.runtime_image,
+                chosen.runtime_version,
+                chosen.tools_image,
+                chosen.image_pull_policy,
+                pods_of(chosen),
+            ),
             self._metrics,
             clock=time.monotonic,
             now=_now,
@@ -170,6 +177,19 @@ class Operator:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
+
+
+def pods_of(chosen: settings.Settings) -> PodDefaults:
+    """Return what the settings say of model pods."""
+    return PodDefaults(
+        chosen.fetch_resources,
+        chosen.prober_resources,
+        chosen.pod_run_as_user,
+        chosen.pod_run_as_group,
+        chosen.pod_fs_group,
+        chosen.ca_config_map,
+        chosen.ca_key,
+    )
 
 
 def _now() -> datetime:

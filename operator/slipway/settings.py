@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from slipway import __version__
+from slipway.api import Resources
+from slipway.domain.pod_defaults import USER, read_resources
 
 PROGRAM = "slipway-operator"
+_HIGHEST_ID = 2**31 - 1
 NAMESPACE_FILE = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
 
@@ -41,6 +44,13 @@ class Settings:
     runtime_version: str
     tools_image: str
     image_pull_policy: str
+    fetch_resources: Resources | None
+    prober_resources: Resources
+    pod_run_as_user: int | None
+    pod_run_as_group: int | None
+    pod_fs_group: int | None
+    ca_config_map: str
+    ca_key: str
     metrics_bind_address: Address
     health_probe_bind_address: Address
     leader_elect: bool
@@ -111,6 +121,17 @@ def _workers(value: str) -> int:
     return int(value)
 
 
+def _identity(least: int) -> Callable[[str], int | None]:
+    def read(value: str) -> int | None:
+        if not value.strip():
+            return None
+        if not value.isdecimal() or not least <= int(value) <= _HIGHEST_ID:
+            raise ValueError(f"is not a number from {least} to {_HIGHEST_ID}, or empty to leave it out")
+        return int(value)
+
+    return read
+
+
 def _truth(value: str) -> bool:
     words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
     if value.lower() not in words:
@@ -152,6 +173,25 @@ def _options() -> tuple[_Option, ...]:
         _Option(
             "image_pull_policy", "IfNotPresent", _one_of("Always", "IfNotPresent", "Never"), "Pull policy of pods."
         ),
+        _Option(
+            "fetch_resources",
+            "",
+            read_resources,
+            "Requests and limits of the container fetch, as JSON; empty: those of the model's spec.resources.",
+        ),
+        _Option(
+            "prober_resources",
+            '{"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}',
+            lambda value: read_resources(value) or Resources(),
+            "Requests and limits of the container prober, as JSON; empty: none.",
+        ),
+        _Option("pod_run_as_user", str(USER), _identity(1), "User of model pods; empty: none is set."),
+        _Option("pod_run_as_group", str(USER), _identity(0), "Group of model pods; empty: none is set."),
+        _Option("pod_fs_group", str(USER), _identity(0), "Group of the volumes of model pods; empty: none is set."),
+        _Option(
+            "ca_config_map", "", str.strip, "ConfigMap of each namespace with CA certificates for fetch; empty: none."
+        ),
+        _Option("ca_key", "ca.crt", _text, "Key of that ConfigMap."),
         _Option("metrics_bind_address", "0.0.0.0:8080", _address, "HOST:PORT of /metrics."),
         _Option("health_probe_bind_address", "0.0.0.0:8081", _address, "HOST:PORT of /healthz and /readyz."),
         _Option("leader_elect", "true", _truth, "Elect a leader through a Lease, so that only one operator writes."),

@@ -3,7 +3,10 @@
 import pytest
 
 from slipway import settings
-from tests.chart.conftest import NAMESPACE, VALUES, Render
+from slipway.__main__ import pods_of
+from slipway.api import Resources
+from slipway.domain.pod_defaults import PodDefaults
+from tests.chart.conftest import CHART, NAMESPACE, VALUES, Render, Rendered, Run
 
 DIGEST = "sha256:" + "0" * 64
 
@@ -17,6 +20,10 @@ def test_the_operator_by_default(render: Render) -> None:
         "--runtime-version=2.20.0",
         "--tools-image=slipway/tools:0.1.0",
         "--image-pull-policy=IfNotPresent",
+        '--prober-resources={"limits":{"memory":"256Mi"},"requests":{"cpu":"10m","memory":"64Mi"}}',
+        "--pod-run-as-user=65532",
+        "--pod-run-as-group=65532",
+        "--pod-fs-group=65532",
         "--metrics-bind-address=0.0.0.0:8080",
         "--health-probe-bind-address=0.0.0.0:8081",
         "--leader-elect",
@@ -69,6 +76,28 @@ def test_selectors_select_and_never_change(render: Render, values: str) -> None:
         assert spec.get("selector", spec.get("podSelector"))["matchLabels"] == selector
     for entry in found.objects:
         assert entry["metadata"]["labels"]["helm.sh/chart"] == "slipway-0.1.0", entry["kind"]
+
+
+LOCAL_VOLUMES = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
+
+
+@pytest.mark.parametrize("values", VALUES)
+def test_an_autoscaler_may_move_the_operator(render: Render, values: str) -> None:
+    template = render(values).one("Deployment")["spec"]["template"]
+    local = [volume["name"] for volume in template["spec"]["volumes"] if "emptyDir" in volume]
+    assert template["metadata"]["annotations"][LOCAL_VOLUMES].split(",") == local
+    assert template["spec"]["nodeSelector"]["kubernetes.io/os"] == "linux"
+
+
+def test_labels_and_annotations_of_the_pod_replace_those_of_the_chart(render: Render) -> None:
+    """And are written once: a YAML map with the same key twice is none."""
+    key = LOCAL_VOLUMES.replace(".", "\\.")
+    found = render("default", f"podAnnotations.{key}=other", "commonLabels.team=all", "podLabels.team=one")
+    metadata = found.one("Deployment")["spec"]["template"]["metadata"]
+    assert metadata["annotations"][LOCAL_VOLUMES] == "other"
+    assert metadata["labels"]["team"] == "one"
+    assert found.text.count(f"{LOCAL_VOLUMES}:") == 1
+    assert found.one("Service")["metadata"]["labels"]["team"] == "all"
 
 
 def test_everything_lies_where_it_should(render: Render) -> None:
@@ -199,3 +228,40 @@ def test_the_operator_understands_its_arguments(render: Render, values: str) -> 
 def test_defaults_are_the_operators_own(render: Render) -> None:
     """Who runs the operator by hand and who installs the chart get the same."""
     assert settings.parse(render().operator()["args"], {}) == settings.parse([], {})
+
+
+def parsed(found: Rendered) -> PodDefaults:
+    """What the operator makes of its arguments, as far as pods are concerned."""
+    return pods_of(settings.parse(found.operator()["args"], {}))
+
+
+@pytest.mark.parametrize("nothing", ["null", ""])
+def test_a_cluster_that_assigns_identities_gets_pods_without(render: Render, nothing: str) -> None:
+    """OpenShift's restricted-v2 refuses pods that ask for a user or group outside of the range of their namespace."""
+    sets = [f"modelPods.{field}={nothing}" for field in ("runAsUser", "runAsGroup", "fsGroup")]
+    found = parsed(render("default", *sets))
+    assert (found.run_as_user, found.run_as_group, found.fs_group) == (None, None, None)
+    assert found.identities == {}
+
+
+def test_the_charts_own_pods_ask_for_no_identity(render: Render, helm: Run) -> None:
+    pods = [render().one("Deployment")["spec"]["template"]["spec"]]
+    pods += [found["spec"] for found in Rendered(helm("template", "s", CHART).stdout).kind("Pod")]
+    for pod in pods:
+        for context in (pod["securityContext"], *(entry["securityContext"] for entry in pod["containers"])):
+            assert not {"runAsUser", "runAsGroup", "fsGroup", "supplementalGroups"} & context.keys()
+
+
+def test_identities_and_resources_of_model_pods(render: Render) -> None:
+    found = parsed(render("everything"))
+    assert (found.run_as_user, found.run_as_group, found.fs_group) == (1000, 0, 2000)
+    assert found.fetch_resources == Resources(requests={"cpu": "50m"}, limits={"cpu": "0.5", "memory": "1000000000"})
+    assert found.prober_resources.requests == {"cpu": "50m", "memory": "64Mi"}
+    assert (found.ca_config_map, found.ca_key) == ("authorities", "ca-bundle.crt")
+
+
+def test_resources_of_the_test_pod_can_be_set(helm: Run) -> None:
+    """A quota may demand limits of it, too."""
+    done = helm("template", "s", CHART, "--set", "test.resources.limits.cpu=100m")
+    (pod,) = Rendered(done.stdout).kind("Pod")
+    assert pod["spec"]["containers"][0]["resources"]["limits"] == {"cpu": "100m", "memory": "128Mi"}

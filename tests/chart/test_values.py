@@ -42,6 +42,11 @@ REFUSED = {
     "image.repositry=me": "repositry",
     "watch.namespace=a": "namespace",
     "crds.enabled=false": "enabled",
+    "enabled=perhaps": "enabled",
+    "modelPods.runAsUser=nobody": "runAsUser",
+    "modelPods.runAsUser=0": "runAsUser",
+    "modelPods.fetchResources.limit.cpu=1": "limit",
+    "modelPods.caBundle.key=a/b": "key",
     "replicaCount=0": "replicaCount",
     "replicaCount=two": "replicaCount",
     "image.pullPolicy=Sometimes": "pullPolicy",
@@ -72,7 +77,7 @@ def test_schema_knows_every_value_and_no_other() -> None:
 
     assert closed(schema)
     defaults = yaml.safe_load(TEXT)
-    assert schema["properties"].keys() - {"global"} == defaults.keys()
+    assert schema["properties"].keys() - {"global", "enabled"} == defaults.keys()
     for name, node in schema["properties"].items():
         if "description" not in node:  # a group of values
             assert closed(node), name

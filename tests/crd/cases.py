@@ -310,6 +310,11 @@ BAD = (
     Bad("label of Slipway", _pod(labels={"serving.slipway.dev/name": "other"}), LABEL),
     Bad("label of the pod's controller", _pod(labels={"pod-template-hash": "1"}), LABEL),
     Bad("value that is no label's", _pod(labels={"team": "a b"}), ("spec.podTemplate.labels.team",)),
+    Bad(
+        "resources of a container that are no quantity",
+        _pod(proberResources={"limits": {"cpu": "much"}}),
+        ("spec.podTemplate.proberResources.limits",),
+    ),
     Bad("unknown effect", _pod(tolerations=[{"effect": "NoWay"}]), ("spec.podTemplate.tolerations", "NoSchedule")),
     Bad(
         "too many pull secrets",
@@ -372,6 +377,8 @@ GOOD = {
         topologySpreadConstraints=[{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}],
         serviceAccountName="reader",
         imagePullSecrets=[{"name": "registry"}],
+        fetchResources={"requests": {"cpu": "50m"}, "limits": {"memory": "256Mi"}},
+        proberResources={},
     ),
     # As much as the bounds allow: the cost of the rules must hold for that too.
     "largest": body(

@@ -12,14 +12,19 @@ from typing import Any
 import pytest
 import yaml
 
+from slipway.api import Resources
 from slipway.domain import names
 from slipway.domain.objects import Apply
+from slipway.domain.pod_defaults import PodDefaults
 from slipway.domain.revisions import from_template
 from tests.kit.builders import DEFAULTS, World, actions
 
 RELEASES = Path(__file__).parent / "releases"
 CASES = sorted(str(path.parent.relative_to(RELEASES)) for path in RELEASES.glob("*/*/input.yaml"))
-LATER = dataclasses.replace(DEFAULTS, version="2.99.0", tools_image="slipway/tools:9.9.9", pull_policy="Always")
+_PODS = PodDefaults(Resources(), Resources(), run_as_user=None, run_as_group=0, fs_group=1, ca_config_map="authorities")
+LATER = dataclasses.replace(
+    DEFAULTS, version="2.99.0", tools_image="slipway/tools:9.9.9", pull_policy="Always", pods=_PODS
+)
 """Defaults of this release, none of which is what it was."""
 
 

@@ -61,6 +61,10 @@ def test_every_image_runs_as_nobody_from_a_base_that_can_be_chosen(name: str) ->
     assert {line.split()[1] for line in lines if line.startswith("FROM ")} == {"${BASE_IMAGE}"}
     final = lines[max(number for number, line in enumerate(lines) if line.startswith("FROM ")) :]
     assert "USER 65532:65532" in final
+    # Any other user will do as well, as in OpenShift: nothing belongs to this one, and its home is where all may write.
+    assert any(line.strip().startswith("HOME=/tmp") for line in final)
+    assert "chown" not in dockerfile(name)
+    assert "chmod -R a+rX /opt/slipway" in dockerfile(name)
     assert any(line.startswith("ENTRYPOINT [") for line in final)
     assert "--require-hashes" in dockerfile(name)
 

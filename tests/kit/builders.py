@@ -55,6 +55,9 @@ class Model:
     def rollout(self, **fields: Any) -> Self:
         return self.spec(rollout=fields)
 
+    def pods(self, **fields: Any) -> Self:
+        return self.spec(podTemplate=fields)
+
     def uid(self, uid: str) -> Self:
         self._body["metadata"]["uid"] = uid
         return self

@@ -46,6 +46,10 @@ class PodJson:
             self.body["spec"]["nodeSelector"] = {"nvidia.com/gpu.product": product}
         return self
 
+    def selects(self, **labels: str) -> Self:
+        self.body["spec"]["nodeSelector"] = labels
+        return self
+
     def container(self, group: str, name: str, state: dict[str, Any], **fields: Any) -> Self:
         self.body["status"].setdefault(group, []).append({"name": name, "state": state, "image": "img:1", **fields})
         return self

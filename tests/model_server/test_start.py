@@ -204,14 +204,15 @@ def read_only(base: Path) -> Iterator[Path]:
         path.chmod(0o755)
 
 
-def test_it_serves_as_another_user_without_a_home_from_read_only_files(read_only: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("user", [65532, 1000650000])
+def test_it_serves_as_any_user_without_a_home_from_read_only_files(user: int, read_only: Path, tmp_path: Path) -> None:
     python = Path(sys.executable).resolve()
     if os.geteuid() != 0 or not all(parent.stat().st_mode & stat.S_IXOTH for parent in python.parents):
         pytest.skip("needs root, and a Python that other users may run")
     for path in [read_only, *read_only.parents]:
         if path.stat().st_uid == 0 and path.is_relative_to("/tmp") and path != Path("/tmp"):
             path.chmod(path.stat().st_mode | 0o055)
-    with serving(tmp_path / "log", f"--model_base_path={read_only}", *ONCE, user=65532) as server:
+    with serving(tmp_path / "log", f"--model_base_path={read_only}", *ONCE, user=user) as server:
         assert server.predict("default", {"x": [[2.0]]}).outputs["y"].float_val[0] == 3.0
 
 

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -322,3 +323,25 @@ def test_sigterm_stops_a_download_and_cleans_up(site: Site, models: Path, enviro
         release.set()
     assert tree(models) == set()
     assert not (models / ".fetch").exists()
+
+
+def test_any_user_can_fetch_and_any_other_can_read_what_was_fetched(site: Site, run: Run) -> None:
+    """The cluster may assign a user that no image knows; without one, server and fetch run as those of their images."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to become somebody else")
+    uri = site.file("/m", tar(model()))
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)  # an emptyDir
+        os.seteuid(1000650000)
+        try:
+            done = run(
+                "fetch", f"--uri={uri}", f"--destination={folder}/digits", f"--config-dir={folder}/.config",
+                "--monitoring", "--allow-address=127.0.0.0/8", log=Path(folder, "log"),
+            )  # fmt: skip
+            os.seteuid(0)
+            os.seteuid(1000)
+            found = [path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()]
+        finally:
+            os.seteuid(0)
+    assert done.code == 0, done.stderr
+    assert len(found) >= len(model()) + 2

@@ -3,6 +3,9 @@
 import pytest
 
 from slipway import settings
+from slipway.__main__ import pods_of
+from slipway.api import Resources
+from slipway.domain.pod_defaults import PodDefaults
 
 
 def test_defaults_need_nothing() -> None:
@@ -37,6 +40,12 @@ def test_a_flag_wins_over_its_variable() -> None:
         (["--log-format=xml"], {}, "is not one of text, json"),
         (["--image-pull-policy=Sometimes"], {}, "is not one of Always"),
         (["--runtime-image="], {}, "is empty"),
+        (["--pod-run-as-user=0"], {}, "--pod-run-as-user='0' is not a number from 1 to 2147483647"),
+        (["--pod-fs-group=nobody"], {}, "or empty to leave it out"),
+        (["--fetch-resources=cpu=1"], {}, "is not requests and limits as JSON"),
+        (['--prober-resources={"limit": {}}'], {}, "is not requests and limits as JSON"),
+        ([], {"SLIPWAY_PROBER_RESOURCES": '{"limits": {"cpu": "much"}}'}, "SLIPWAY_PROBER_RESOURCES="),
+        (["--ca-key="], {}, "is empty"),
         ([], {"SLIPWAY_LEADER_ELECT": "perhaps"}, "SLIPWAY_LEADER_ELECT='perhaps' is neither true nor false"),
     ],
 )
@@ -47,6 +56,15 @@ def test_invalid_values_are_reported_with_their_source(argv: list[str], environ:
     with pytest.raises(settings.SettingsError) as caught:
         settings.parse(argv, environ)
     assert named in str(caught.value)
+
+
+def test_what_is_decided_of_pods() -> None:
+    """The defaults are those of the renderer, and an empty text leaves something out."""
+    assert pods_of(settings.parse([], {})) == PodDefaults()
+    argv = ["--pod-run-as-user=", "--pod-run-as-group=0", "--pod-fs-group=", "--prober-resources="]
+    found = pods_of(settings.parse([*argv, '--fetch-resources={"limits": {"cpu": 0.5, "memory": 1000000}}'], {}))
+    fetch = Resources(limits={"cpu": "0.5", "memory": "1000000"})
+    assert found == PodDefaults(fetch, Resources(), run_as_user=None, run_as_group=0, fs_group=None)
 
 
 def test_an_invalid_value_ends_the_process_with_2(

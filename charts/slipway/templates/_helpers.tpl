@@ -1,17 +1,22 @@
-{{/* Name of the chart, for labels. */}}
+{{/* Name of the chart, for labels; where the chart is a dependency with an alias, that is the alias. */}}
 {{- define "slipway.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" }}
+{{- end }}
+
+{{/* A name that every kind accepts: an alias may have capitals and underscores. Takes the text. */}}
+{{- define "slipway.objectName" -}}
+{{- lower . | replace "_" "-" | trunc 40 | trimSuffix "-" }}
 {{- end }}
 
 {{/* Name of all objects: the release name, with the chart name unless the release name contains it. */}}
 {{- define "slipway.fullname" -}}
 {{- $name := include "slipway.name" . }}
 {{- if .Values.fullnameOverride }}
-{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" }}
+{{- include "slipway.objectName" .Values.fullnameOverride }}
 {{- else if contains $name .Release.Name }}
-{{- .Release.Name | trunc 40 | trimSuffix "-" }}
+{{- include "slipway.objectName" .Release.Name }}
 {{- else }}
-{{- printf "%s-%s" .Release.Name $name | trunc 40 | trimSuffix "-" }}
+{{- include "slipway.objectName" (printf "%s-%s" .Release.Name $name) }}
 {{- end }}
 {{- end }}
 
@@ -46,6 +51,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{- define "slipway.leaseName" -}}
 {{- default (printf "%s-operator" (include "slipway.fullname" .)) .Values.leaderElection.leaseName }}
+{{- end }}
+
+{{/* A user or group, 0 included; nothing if it is left out. Takes the value. */}}
+{{- define "slipway.identity" -}}
+{{- if not (or (kindIs "invalid" .) (eq (toString .) "")) }}{{ int64 . }}{{ end }}
 {{- end }}
 
 {{/* An image. Takes a list of its values (repository, tag, digest) and the default tag. */}}

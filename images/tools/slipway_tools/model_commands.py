@@ -16,6 +16,7 @@ from slipway_tools.errors import InterruptedBySignal, ModelError, Reason, from_o
 from slipway_tools.golden_fetch import GoldenSource
 from slipway_tools.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_FILES, Limits
 from slipway_tools.locate import parse_version
+from slipway_tools.sources.authorities import Authorities
 from slipway_tools.sources.http import Policy
 
 PINNED_VERSION = "SLIPWAY_PINNED_VERSION"
@@ -104,7 +105,10 @@ def _request(arguments: argparse.Namespace) -> fetch.Request:
         tags=arguments.saved_model_tags,
         limits=Limits(arguments.max_bytes, arguments.max_files),
         policy=Policy(
-            allowed=tuple(arguments.allow_address), attempts=arguments.attempts, total_seconds=arguments.timeout
+            allowed=tuple(arguments.allow_address),
+            authorities=Authorities(arguments.ca_dir, arguments.ca_name, arguments.ca_key),
+            attempts=arguments.attempts,
+            total_seconds=arguments.timeout,
         ),
         pin=_pin(os.environ),
         golden=_golden(arguments),
@@ -187,8 +191,15 @@ def _add_fetch(parser: argparse.ArgumentParser) -> None:
                         help="also download from these addresses (loopback, link-local); repeatable")  # fmt: skip
     parser.add_argument("--timeout", type=float, default=Policy().total_seconds, help="seconds for the whole download")
     parser.add_argument("--attempts", type=_positive, default=Policy().attempts, help="attempts without progress")
+    _add_authorities(parser.add_argument_group("certificate authorities beside the system's"))
     _add_golden(parser.add_argument_group("the golden set of a gate: one of --golden-dir, --golden-uri, --golden-path"))
     _add_common(parser)
+
+
+def _add_authorities(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--ca-dir", type=Path, metavar="DIR", help="where their ConfigMap is mounted; it may be empty")
+    group.add_argument("--ca-name", default="", metavar="CONFIGMAP", help="name of the ConfigMap, for messages")
+    group.add_argument("--ca-key", default=Authorities().key, metavar="KEY", help="its key, a file of PEM certificates")
 
 
 def _add_golden(group: argparse._ArgumentGroup) -> None:

@@ -9,7 +9,7 @@ from slipway.api.rules import Rule, Rules
 
 
 class Resources(ApiModel):
-    """CPU and memory of the server container. GPUs are requested in `gpu`."""
+    """CPU and memory of a container."""
 
     requests: Annotated[dict[str, Quantity], Field(max_length=8)] = {}
     """What the scheduler reserves: `cpu`, `memory`, `ephemeral-storage`."""
@@ -83,9 +83,11 @@ class PodTemplate(ApiModel):
     labels: Annotated[dict[str, LabelValue], Field(max_length=32), Rules(_RESERVED_LABELS)] = {}
     """Labels added to the pods."""
     annotations: Annotated[dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=32)] = {}
-    """Annotations added to the pods."""
+    """Annotations added to the pods. Slipway's `cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes`, which names
+    the pods' own temporary volumes, can be replaced."""
     node_selector: Annotated[dict[str, LabelValue], Field(max_length=32)] = {}
-    """Labels that a node must have."""
+    """Labels that a node must have. Slipway adds `kubernetes.io/os: linux`, and `kubernetes.io/arch: amd64` for
+    `tensorflow/serving`. Set another value, or an empty one to add no such label."""
     tolerations: Annotated[list[Toleration], Field(max_length=32)] = []
     """Taints that the pods tolerate."""
     affinity: OpaqueObject | None = None
@@ -98,3 +100,9 @@ class PodTemplate(ApiModel):
     """ServiceAccount of the pods, in the same namespace. No token is mounted unless one is named."""
     image_pull_secrets: Annotated[list[LocalObjectReference], Field(max_length=8)] = []
     """Secrets of the same namespace for pulling images."""
+    fetch_resources: Resources | None = None
+    """CPU and memory of the init container `fetch`, which brings the model. Default: the operator's, which are those of
+    `spec.resources` unless the administrator has changed them. An empty object leaves them to the namespace's LimitRange."""
+    prober_resources: Resources | None = None
+    """CPU and memory of the sidecar `prober`, which checks the gate. Default: the operator's. An empty object leaves them to
+    the namespace's LimitRange."""

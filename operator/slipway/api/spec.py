@@ -118,7 +118,7 @@ class ModelDeploymentSpec(ApiModel):
     runtime: Runtime = Runtime()
     """The server that runs it."""
     resources: Resources = Resources()
-    """CPU and memory of the server container."""
+    """CPU and memory of the server container. GPUs are requested in `gpu`."""
     gpu: Gpu | None = None
     """GPUs of each pod."""
     replicas: Annotated[int, Field(ge=0, le=1000)] | None = None

@@ -8,13 +8,13 @@ The order survives a kill at any point: the verdict is written into the status f
 there changes the Deployment back.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from slipway import render
 from slipway.api import ModelDeploymentSpec, OnFailure, Reason, Verdict
 from slipway.decide import diff, validation
 from slipway.decide.state import State
-from slipway.domain import revisions
+from slipway.domain import pod_defaults, revisions
 from slipway.domain.objects import Problem
 from slipway.domain.revisions import Revision
 from slipway.domain.servers import Defaults, Images, server_image, version_of
@@ -122,7 +122,8 @@ def _lost_revision(state: State, spec: ModelDeploymentSpec, defaults: Defaults) 
     images = revisions.images_of(deployment.template)
     if images is None:
         return None
-    revision = _render(state, spec, number, images, defaults)
+    as_before = replace(defaults, pods=pod_defaults.used_in(deployment.template))
+    revision = _render(state, spec, number, images, as_before)
     return revision if diff.in_sync(revision.template, deployment.template) else None
 
 
@@ -134,5 +135,6 @@ def _new_revision(state: State, spec: ModelDeploymentSpec, defaults: Defaults) -
 
 
 def _render(state: State, spec: ModelDeploymentSpec, number: int, images: Images, defaults: Defaults) -> Revision:
-    template = render.pod_template(state.key.name, number, spec, images, version_of(spec.runtime, defaults))
+    version = version_of(spec.runtime, defaults)
+    template = render.pod_template(state.key.name, number, spec, images, version, defaults.pods)
     return revisions.new(number, spec, images, template, state.retry)

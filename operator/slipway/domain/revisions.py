@@ -207,11 +207,17 @@ def _normal(recorded: Manifest) -> Manifest | None:
         found = part(ModelDeploymentSpec.model_validate(recorded))
     except (ValidationError, ValueError):
         return None
-    found["resources"] = {
-        field: {name: quantities.canonical(text) for name, text in amounts.items()}
-        for field, amounts in found.get("resources", {}).items()
-    }
+    pods = found.get("podTemplate", {})
+    pods |= {field: _canonical(pods[field]) for field in ("fetchResources", "proberResources") if field in pods}
+    found["resources"] = _canonical(found.get("resources", {}))
     return found
+
+
+def _canonical(resources: Manifest) -> Manifest:
+    return {
+        field: {name: quantities.canonical(text) for name, text in amounts.items()}
+        for field, amounts in resources.items()
+    }
 
 
 def _container(containers: object, name: str) -> Mapping[str, Any]:

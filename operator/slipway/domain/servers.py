@@ -1,11 +1,15 @@
 """Servers that a revision can run: the operator's defaults, and the image of a spec's runtime."""
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 
 from slipway.api import Gpu, Runtime
+from slipway.domain.pod_defaults import PodDefaults
 
 NVIDIA = "nvidia.com/"
 Version = tuple[int, ...]
+_AMD64_ONLY = re.compile(r"(^|/)tensorflow/serving([:@]|$)")
+"""TensorFlow Serving's own image, from wherever it is pulled: there is no build of it for other processors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +21,14 @@ class Defaults:
         version: version of TensorFlow Serving, and tag of the image.
         tools_image: image of fetch and prober.
         pull_policy: imagePullPolicy of all containers.
+        pods: what else the administrator decides of pods.
     """
 
     repository: str
     version: str
     tools_image: str
     pull_policy: str
+    pods: PodDefaults = field(default_factory=PodDefaults)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,11 @@ def server_image(runtime: Runtime, gpu: Gpu | None, defaults: Defaults) -> str:
         return runtime.image
     suffix = "-gpu" if gpu is not None and gpu_resource(gpu).startswith(NVIDIA) else ""
     return f"{defaults.repository}:{runtime.version or defaults.version}{suffix}"
+
+
+def architecture(image: str) -> str | None:
+    """Return the only processor architecture that an image runs on, as in the node label; None if it is not known."""
+    return "amd64" if _AMD64_ONLY.search(image) else None
 
 
 def gpu_resource(gpu: Gpu) -> str:

@@ -3,6 +3,7 @@
 from slipway.api import ModelDeploymentSpec
 from slipway.domain import names, quantities
 from slipway.domain.objects import Manifest
+from slipway.domain.pod_defaults import CA_VOLUME, FETCH_RESOURCES, PodDefaults
 from slipway.domain.revisions import PIN_VARIABLES
 from slipway.domain.servers import Images
 from slipway.render import server_container
@@ -11,32 +12,52 @@ from slipway.render.shared import CONFIG, MODELS, SOURCE_VOLUME, Claim, claim_of
 _SOURCE = "/source"
 _GOLDEN_VOLUME = "golden"
 _GOLDEN_MAP, _GOLDEN_CLAIM = "/golden", "/golden-source"
-_REQUESTS = {"cpu": "10m", "memory": "64Mi"}
+_CA = "/ca"
 STORAGE = "ephemeral-storage"
 
 
-def fetch_container(name: str, number: int, spec: ModelDeploymentSpec, images: Images) -> Manifest:
+def fetch_container(
+    name: str, number: int, spec: ModelDeploymentSpec, images: Images, defaults: PodDefaults
+) -> Manifest:
     """Return the container of revision `number` of ModelDeployment `name`."""
     mounts: list[Manifest] = [{"name": "model", "mountPath": MODELS}, {"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108 - a mount of the pod
+    if _reads_ca(spec, defaults):
+        mounts.append({"name": CA_VOLUME, "mountPath": _CA, "readOnly": True})
     if claim_of(spec.model.uri):
         mounts.append({"name": SOURCE_VOLUME, "mountPath": _SOURCE, "readOnly": True})
     return {
         "name": names.FETCH_CONTAINER,
         "image": images.tools,
         "imagePullPolicy": images.pull_policy,
-        "args": _arguments(name, spec),
+        "args": _arguments(name, spec, defaults),
         **_environment(name, number, spec),
-        # Those of the server, so that the pod as a whole requests no more than the server does.
-        "resources": resources(spec.resources) or {"requests": dict(_REQUESTS)},
+        "resources": _resources(spec, defaults),
         "securityContext": restricted(),
         "volumeMounts": [*mounts, *_golden_mounts(spec)],
     }
 
 
-def source_volumes(spec: ModelDeploymentSpec) -> list[Manifest]:
+def _resources(spec: ModelDeploymentSpec, defaults: PodDefaults) -> Manifest:
+    """Return what spec or administrator say of this container, or else what the server has.
+
+    With those of the server, the pod as a whole requests no more than the server does.
+    """
+    for given in (spec.pod_template.fetch_resources, defaults.fetch_resources):
+        if given is not None:
+            return resources(given)
+    return resources(spec.resources) or resources(FETCH_RESOURCES)
+
+
+def source_volumes(spec: ModelDeploymentSpec, defaults: PodDefaults) -> list[Manifest]:
     """Return the volumes that fetch reads from."""
     claim = claim_of(spec.model.uri)
     found = [claim.volume(SOURCE_VOLUME)] if claim else []
+    if _reads_ca(spec, defaults):
+        # Optional: fetch does without where nobody has put it, and names it if that is why a certificate is not accepted.
+        items = [{"key": defaults.ca_key, "path": defaults.ca_key}]
+        found.append(
+            {"name": CA_VOLUME, "configMap": {"name": defaults.ca_config_map, "items": items, "optional": True}}
+        )
     if spec.rollout.gate is None:
         return found
     golden = spec.rollout.gate.golden
@@ -49,7 +70,15 @@ def source_volumes(spec: ModelDeploymentSpec) -> list[Manifest]:
     return found
 
 
-def _arguments(name: str, spec: ModelDeploymentSpec) -> list[str]:
+def _reads_ca(spec: ModelDeploymentSpec, defaults: PodDefaults) -> bool:
+    """Return whether there is a CA bundle, and something to download that may redirect to https://."""
+    gate = spec.rollout.gate
+    addresses = (spec.model.uri, gate.golden.uri if gate else None)
+    downloads = any(address is not None and claim_of(address) is None for address in addresses)
+    return bool(defaults.ca_config_map) and downloads
+
+
+def _arguments(name: str, spec: ModelDeploymentSpec, defaults: PodDefaults) -> list[str]:
     model, batching = spec.model, spec.runtime.batching
     arguments = ["fetch", f"--uri={literal(model.uri)}"]
     if claim := claim_of(model.uri):
@@ -61,6 +90,9 @@ def _arguments(name: str, spec: ModelDeploymentSpec) -> list[str]:
         arguments.append(f"--digest={model.digest}")
     if (storage := quantities.value(spec.resources.limits.get(STORAGE, ""))) is not None:
         arguments.append(f"--max-bytes={max(1, int(storage))}")
+    if _reads_ca(spec, defaults):
+        found = {"ca-dir": _CA, "ca-name": defaults.ca_config_map, "ca-key": defaults.ca_key}
+        arguments += [f"--{option}={value}" for option, value in found.items()]
     if "saved_model_tags" in spec.runtime.args:
         arguments.append(f"--saved-model-tags={literal(spec.runtime.args['saved_model_tags'])}")
     arguments += [f"--config-dir={CONFIG}", "--monitoring"]

@@ -13,20 +13,22 @@ import json
 from slipway.api import Gate, ModelDeploymentSpec
 from slipway.domain import names
 from slipway.domain.objects import Manifest
+from slipway.domain.pod_defaults import PodDefaults
 from slipway.domain.servers import Images
-from slipway.render.shared import GOLDEN, MODELS, literal, restricted
+from slipway.render.shared import GOLDEN, MODELS, literal, resources, restricted
 from slipway.render.termination import STOP_SECONDS
 
 _NO_TOKEN = "no-token"  # noqa: S105 - name of a volume
 _TOKEN_MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path
 """Where Kubernetes mounts the token of a service account, unless something is mounted there already."""
-_REQUESTS = {"cpu": "10m", "memory": "64Mi"}
-_LIMITS = {"memory": "256Mi"}
 
 
-def prober_containers(name: str, number: int, spec: ModelDeploymentSpec, images: Images) -> list[Manifest]:
+def prober_containers(
+    name: str, number: int, spec: ModelDeploymentSpec, images: Images, defaults: PodDefaults
+) -> list[Manifest]:
     """Return the sidecar of revision `number` of ModelDeployment `name`; nothing without a gate."""
-    return [] if spec.rollout.gate is None else [_prober(name, number, spec, spec.rollout.gate, images)]
+    gate = spec.rollout.gate
+    return [] if gate is None else [_prober(name, number, spec, gate, images, defaults)]
 
 
 def prober_volumes(spec: ModelDeploymentSpec) -> list[Manifest]:
@@ -35,7 +37,10 @@ def prober_volumes(spec: ModelDeploymentSpec) -> list[Manifest]:
     return [{"name": _NO_TOKEN, "emptyDir": {}}] if hides_token else []
 
 
-def _prober(name: str, number: int, spec: ModelDeploymentSpec, gate: Gate, images: Images) -> Manifest:
+def _prober(
+    name: str, number: int, spec: ModelDeploymentSpec, gate: Gate, images: Images, defaults: PodDefaults
+) -> Manifest:
+    asked = spec.pod_template.prober_resources
     mounts: list[Manifest] = [{"name": "model", "mountPath": MODELS, "readOnly": True}]
     if _has_token(spec):
         mounts.append({"name": _NO_TOKEN, "mountPath": _TOKEN_MOUNT, "readOnly": True})
@@ -54,7 +59,7 @@ def _prober(name: str, number: int, spec: ModelDeploymentSpec, gate: Gate, image
             f"--port={names.PROBER_PORT}",
         ],
         "ports": [{"name": "prober", "containerPort": names.PROBER_PORT, "protocol": "TCP"}],
-        "resources": {"requests": dict(_REQUESTS), "limits": dict(_LIMITS)},
+        "resources": resources(defaults.prober_resources if asked is None else asked),
         **_probes(),
         # Its verdict, or the end of its log if it ended without one.
         "terminationMessagePolicy": "FallbackToLogsOnError",

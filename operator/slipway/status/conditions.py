@@ -195,10 +195,9 @@ def _pods_rejected(given: StatusInput) -> ConditionState | None:
     deployment = given.state.deployment
     if deployment is None or not given.judgement.deployed or not (rejection := deployment.pod_rejection):
         return None
-    if "exceeded quota" not in rejection:
-        return _false(Reason.APPLY_FAILED, f"A pod cannot be created: {rejection}")
-    advice = "raise the quota, or request less in spec.resources or spec.replicas"
-    return _false(Reason.QUOTA_EXCEEDED, f"A pod cannot be created: {rejection} ({advice})")
+    reason = Reason.QUOTA_EXCEEDED if "exceeded quota" in rejection else Reason.APPLY_FAILED
+    advice = messages.rejection_advice(rejection)
+    return _false(reason, f"A pod cannot be created: {rejection}{f' ({advice})' if advice else ''}")
 
 
 def _overdue(given: StatusInput) -> ConditionState | None:

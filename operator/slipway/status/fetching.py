@@ -18,7 +18,7 @@ def failed(facts: Facts) -> Finding | None:
     if ended is None:
         return None
     if oom_killed(ended):
-        return out_of_memory("fetching the model")
+        return out_of_memory(names.FETCH_CONTAINER)
     reported = lenient.json_object(ended.get("message"))
     reason, words = lenient.text(reported.get("reason")), lenient.text(reported.get("message"))
     if not words:

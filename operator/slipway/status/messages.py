@@ -1,9 +1,29 @@
 """Phrases that several conditions share: numbers of pods, and a pod's fault with advice."""
 
+import re
+from collections.abc import Iterable
+
 from slipway.api import Reason
 from slipway.domain import names
 from slipway.domain.objects import Pod
+from slipway.status.pod_facts import MEMORY_USED_FOR
 from slipway.status.status_input import StatusInput
+
+_RESOURCES = {
+    names.SERVER_CONTAINER: "spec.resources",
+    names.FETCH_CONTAINER: "spec.podTemplate.fetchResources",
+    names.PROBER_CONTAINER: "spec.podTemplate.proberResources",
+}
+"""The field that sets the resources of each container."""
+_VALUES = {
+    names.FETCH_CONTAINER: "modelPods.fetchResources",
+    names.PROBER_CONTAINER: "modelPods.proberResources",
+}
+"""The chart's value that sets them for all models."""
+_UNSET = re.compile(r"must specify [^;]*? for: ([^;\s]+)")
+"""A ResourceQuota: `failed quota: NAME: must specify limits.cpu for: fetch,prober; requests.cpu for: prober`."""
+_OUT_OF_RANGE = re.compile(r"(minimum|maximum) \S+ usage per |max limit to request ratio per ")
+"""A LimitRange: `minimum cpu usage per Container is 50m, but request is 10m`; it names no container."""
 
 
 def pods(number: int) -> str:
@@ -41,16 +61,47 @@ def _advice(given: StatusInput, pod: Pod) -> str | None:
     if pod.reason is Reason.GPU_UNAVAILABLE:
         return _gpu_advice(given, pod)
     found = {
-        Reason.UNSCHEDULABLE: "free or add capacity, or request less in spec.resources and spec.podTemplate",
+        Reason.UNSCHEDULABLE: _placement_advice(pod),
         Reason.VOLUME_NOT_FOUND: "create it, or correct spec.model.uri",
         Reason.IMAGE_PULL_FAILED: "correct spec.runtime, or let the node pull it (spec.podTemplate.imagePullSecrets)",
-        Reason.OOM_KILLED: "raise spec.resources.limits.memory",
+        Reason.OOM_KILLED: _memory_advice(pod),
         Reason.CRASH_LOOP: f"see {logs} --previous",
         Reason.LOAD_FAILED: f"see {logs} --previous",
         Reason.UNHEALTHY: f"see {logs}",
         Reason.GATE_FAILED: "serve a model that passes, or correct spec.rollout.gate",
     }
     return found.get(pod.reason) if pod.reason else None
+
+
+def _memory_advice(pod: Pod) -> str:
+    container = next((name for name, doing in MEMORY_USED_FOR.items() if pod.message.endswith(doing)), None)
+    return f"raise {_RESOURCES[container or names.SERVER_CONTAINER]}.limits.memory"
+
+
+def rejection_advice(words: str) -> str:
+    """Return what a user can do about the API server's refusal to create a pod; empty if its words have to suffice."""
+    if "exceeded quota" in words:
+        return "raise the quota, or request less in spec.resources or spec.replicas"
+    if unset := _UNSET.findall(words):
+        found = {name for text in unset for name in text.split(",")}
+        return _where_to_set(name for name in _RESOURCES if name in found)
+    return _where_to_set(_RESOURCES) if _OUT_OF_RANGE.search(words) else ""
+
+
+def _where_to_set(containers: Iterable[str]) -> str:
+    """Return the fields, and the chart's values, that set the resources of containers."""
+    found = tuple(containers)
+    if not found:
+        return ""
+    fields = " and ".join(f"{_RESOURCES[name]} ({name})" for name in found)
+    values = " and ".join(_VALUES[name] for name in found if name in _VALUES)
+    return f"set {fields}" + (f"; for all models, the chart's {values}" if values else "")
+
+
+def _placement_advice(pod: Pod) -> str:
+    if "the pod needs a node with" in pod.message:
+        return "add such a node, or correct spec.podTemplate.nodeSelector"
+    return "free or add capacity, or request less in spec.resources and spec.podTemplate"
 
 
 def _gpu_advice(given: StatusInput, pod: Pod) -> str:

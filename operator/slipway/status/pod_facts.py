@@ -11,6 +11,12 @@ from slipway.domain.objects import Manifest
 MESSAGE_LENGTH = 1024
 KILLED = 137
 """Exit code of a process that got SIGKILL."""
+MEMORY_USED_FOR = {
+    names.FETCH_CONTAINER: "fetching the model",
+    names.SERVER_CONTAINER: "loading or serving the model",
+    names.PROBER_CONTAINER: "checking the golden set",
+}
+"""What each container needs memory for; messages end with it."""
 _OOM_KILLED = "OOMKilled"
 _NODE_LOST = frozenset({"ContainerStatusUnknown", "Unknown"})
 
@@ -124,9 +130,9 @@ def oom_killed(ended: Manifest) -> bool:
     return ended.get("reason") == _OOM_KILLED
 
 
-def out_of_memory(activity: str) -> Finding:
-    """Return the finding for a container that was killed during an activity."""
-    message = f"a container was killed for exceeding its memory limit while {activity}"
+def out_of_memory(container: str) -> Finding:
+    """Return the finding for one of Slipway's containers that was killed."""
+    message = f"a container was killed for exceeding its memory limit while {MEMORY_USED_FOR[container]}"
     return Finding(PodState.FAILED, Reason.OOM_KILLED, message, failed=True)
 
 

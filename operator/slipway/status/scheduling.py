@@ -38,6 +38,7 @@ _BUSY_NODE = re.compile(
 )
 """Messages of a kubelet that has just started, is overloaded or cannot reach the API server: no fault of the container."""
 _NOISE = re.compile(r'^(Back-off pulling image "[^"]*"(: )?|ErrImagePull: |rpc error: code = \w+ desc = )+')
+_NO_MATCH = "didn't match Pod's node affinity/selector"
 _CLAIM = re.compile(r'persistentvolumeclaim "([^"]*)" not found')
 
 
@@ -78,10 +79,15 @@ def not_scheduled(facts: Facts) -> Finding | None:
         return Finding(PodState.UNSCHEDULABLE, Reason.VOLUME_NOT_FOUND, message, failed=True)
     if any(f"Insufficient {resource}" in words for resource in _extended_resources(facts.spec)):
         return Finding(PodState.UNSCHEDULABLE, Reason.GPU_UNAVAILABLE, f"no GPU is free: {words}")
-    product = lenient.mapping(facts.spec.get("nodeSelector")).get(PRODUCT_LABEL)
-    if product and "didn't match Pod's node affinity/selector" in words:
+    selector = lenient.mapping(facts.spec.get("nodeSelector"))
+    product = selector.get(PRODUCT_LABEL)
+    if product and _NO_MATCH in words:
         message = f"no node has this GPU ({PRODUCT_LABEL}={product}): {words}"
         return Finding(PodState.UNSCHEDULABLE, Reason.GPU_UNAVAILABLE, message, failed=True)
+    if selector and _NO_MATCH in words and "Insufficient" not in words:
+        # The scheduler does not say which label is missing, and some of them are not written in the spec.
+        wanted = ", ".join(f"{label}={value}" for label, value in selector.items())
+        words = f"{words.rstrip('.')}; the pod needs a node with {wanted}"
     return Finding(PodState.UNSCHEDULABLE, Reason.UNSCHEDULABLE, words or lenient.text(condition.get("reason")))
 
 

@@ -3,7 +3,7 @@
 import re
 
 from slipway.api import PodState, Reason
-from slipway.domain import lenient
+from slipway.domain import lenient, names
 from slipway.domain.objects import Manifest
 from slipway.status.pod_facts import (
     KILLED,
@@ -35,7 +35,7 @@ def server_failed(facts: Facts) -> Finding | None:
     if ended is None:
         return None
     if oom_killed(ended):
-        return out_of_memory("loading or serving the model")
+        return out_of_memory(names.SERVER_CONTAINER)
     words = lenient.text(ended.get("message"))
     load = _LOAD_ERROR.search(words)
     if load is None and (ended.get("exitCode") != _NOT_STARTED or not words):
@@ -52,7 +52,7 @@ def prober_failed(facts: Facts) -> Finding | None:
     if ended is None:
         return None
     if oom_killed(ended):
-        return out_of_memory("checking the golden set")
+        return out_of_memory(names.PROBER_CONTAINER)
     reported = lenient.json_object(ended.get("message"))
     verdict, words = _VERDICTS.get(lenient.text(reported.get("reason"))), lenient.text(reported.get("message"))
     if verdict is None or not words:

@@ -10,9 +10,12 @@ import yaml
 from slipway.domain import names
 from slipway.domain.objects import Apply, Manifest
 from slipway.render import termination
+from slipway.render.gpu import PRODUCT_LABEL
 from tests.kit.builders import Model, World
 
 GOLDEN = Path(__file__).parents[2] / "golden"
+LOCAL_VOLUMES = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
+OS, ARCH = "kubernetes.io/os", "kubernetes.io/arch"
 CASES = sorted(path.parent.name for path in GOLDEN.glob("*/input.yaml"))
 
 
@@ -59,6 +62,48 @@ def test_every_pod_keeps_the_restricted_standard(case: str) -> None:
         }
     kinds = {next(iter(set(volume) - {"name"})) for volume in spec["volumes"]}
     assert kinds <= {"emptyDir", "persistentVolumeClaim", "configMap"}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_an_autoscaler_may_move_every_pod(case: str) -> None:
+    """The cluster autoscaler keeps a node for every local volume that this annotation does not name."""
+    found = pod(read(case))
+    local = [volume["name"] for volume in found["spec"]["volumes"] if {"emptyDir", "hostPath"} & volume.keys()]
+    assert found["metadata"]["annotations"][LOCAL_VOLUMES].split(",") == local
+    assert len(local) >= 2
+
+
+def test_what_an_autoscaler_may_do_can_be_said_otherwise() -> None:
+    for annotations in ({LOCAL_VOLUMES: "model,tmp,istio-data"}, {LOCAL_VOLUMES: ""}):
+        assert annotations.items() <= pod(Model().pods(annotations=annotations))["metadata"]["annotations"].items()
+    kept = pod(Model().pods(annotations={"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}))
+    assert kept["metadata"]["annotations"]["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "false"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_pod_asks_for_linux(case: str) -> None:
+    assert pod(read(case))["spec"]["nodeSelector"][OS] == "linux"
+
+
+@pytest.mark.parametrize(
+    ("image", "asked", "selector"),
+    [
+        (None, {}, {OS: "linux", ARCH: "amd64"}),
+        ("registry.example/hub/tensorflow/serving:2.19.0-gpu", {}, {OS: "linux", ARCH: "amd64"}),
+        ("docker.io/tensorflow/serving@sha256:" + "a" * 64, {}, {OS: "linux", ARCH: "amd64"}),
+        ("slipway/model-server:2.20.0", {}, {OS: "linux"}),
+        ("registry.example/tensorflow/serving-arm:1", {}, {OS: "linux"}),
+        (None, {"disk": "ssd", ARCH: "arm64"}, {OS: "linux", ARCH: "arm64", "disk": "ssd"}),
+        (None, {ARCH: "", "spot": ""}, {OS: "linux", "spot": ""}),
+        (None, {ARCH: "", OS: ""}, None),
+    ],
+)
+def test_pods_ask_for_what_their_image_needs_of_a_node(
+    image: str | None, asked: dict[str, str], selector: dict[str, str] | None
+) -> None:
+    model = Model().pods(nodeSelector=asked)
+    found = pod(model.spec(runtime={"image": image}) if image else model)["spec"]
+    assert found.get("nodeSelector") == selector
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -205,7 +250,7 @@ def test_a_gpu_of_another_maker_brings_nothing_of_nvidia() -> None:
     model = Model().gpu(resourceName="amd.com/gpu")
     spec = pod(model)["spec"]
     assert "tolerations" not in spec
-    assert "nodeSelector" not in spec
+    assert PRODUCT_LABEL not in spec["nodeSelector"]
     assert containers(model)[1]["resources"]["limits"] == {"amd.com/gpu": "1"}
 
 

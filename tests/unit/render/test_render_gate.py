@@ -11,6 +11,7 @@ from slipway.api import Gate, ModelDeploymentSpec
 from slipway.domain import names, revisions
 from slipway.domain.names import Owner
 from slipway.domain.objects import Manifest, Ref
+from slipway.domain.pod_defaults import PodDefaults
 from slipway.domain.revisions import Pin, Revision
 from slipway.domain.servers import Images
 from slipway.render import RenderInput, revision_objects, termination
@@ -29,7 +30,7 @@ def spec(gate: Manifest | None = None, *, uri: str = "pvc://models/digits", **mo
 
 
 def template(asked: ModelDeploymentSpec, number: int = 3) -> Manifest:
-    return render.pod_template("digits", number, asked, IMAGES, (2, 20, 0))
+    return render.pod_template("digits", number, asked, IMAGES, (2, 20, 0), PodDefaults())
 
 
 def init(asked: ModelDeploymentSpec) -> list[Manifest]:

@@ -97,6 +97,19 @@ SCHEDULER = "0/3 nodes are available: {}. preemption: 0/3 nodes are available: 3
         ),
         (pod().unschedulable(SCHEDULER.format("3 node(s) didn't match Pod's node affinity/selector")), Reason.UNSCHEDULABLE, False, "didn't match"),
         (
+            pod().selects(**{"kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}).unschedulable(SCHEDULER.format("3 node(s) didn't match Pod's node affinity/selector")),
+            Reason.UNSCHEDULABLE,
+            False,
+            "affinity/selector; the pod needs a node with kubernetes.io/os=linux, kubernetes.io/arch=amd64",
+        ),
+        (
+            # The Windows nodes are not the cause: those that fit are full.
+            pod().selects(**{"kubernetes.io/os": "linux"}).unschedulable(SCHEDULER.format("1 Insufficient cpu, 2 node(s) didn't match Pod's node affinity/selector")),
+            Reason.UNSCHEDULABLE,
+            False,
+            "1 Insufficient cpu, 2 node(s) didn't match Pod's node affinity/selector.",
+        ),
+        (
             pod().unschedulable('0/1 nodes are available: persistentvolumeclaim "models" not found. preemption: 0/1'),
             Reason.VOLUME_NOT_FOUND,
             True,

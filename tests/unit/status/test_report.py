@@ -323,6 +323,64 @@ def test_pods_that_may_not_be_made(words: str, reason: str) -> None:
     assert (status["history"][0]["verdict"], status["history"][0]["reason"]) == ("Failed", reason)
 
 
+BOTH_VALUES = "modelPods.fetchResources and modelPods.proberResources"
+FETCH, PROBER = "spec.podTemplate.fetchResources (fetch)", "spec.podTemplate.proberResources (prober)"
+
+
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        (
+            "failed quota: team: must specify limits.cpu for: fetch,prober,server; requests.cpu for: server",
+            f"(set spec.resources (server) and {FETCH} and {PROBER}; for all models, the chart's {BOTH_VALUES})",
+        ),
+        (
+            "failed quota: team: must specify limits.cpu for: prober",
+            f"(set {PROBER}; for all models, the chart's modelPods.proberResources)",
+        ),
+        ("failed quota: team: must specify limits.cpu for: server", "(set spec.resources (server))"),
+        # An injected sidecar: it is not ours, and neither is the place where it is set.
+        ("failed quota: team: must specify limits.cpu for: istio-proxy", "for: istio-proxy"),
+        ("[minimum cpu usage per Container is 50m, but request is 10m]", f"{FETCH} and {PROBER}; for all models"),
+        ("maximum memory usage per Container is 128Mi, but limit is 256Mi", f"{FETCH} and {PROBER}; for all models"),
+        ("memory max limit to request ratio per Container is 2, but provided ratio is 4.000000", f"{PROBER}; for all"),
+    ],
+)
+def test_a_pod_that_may_not_be_made_for_its_resources_says_where_they_are_set(words: str, advice: str) -> None:
+    world = rolling(updatedReplicas=0, replicas=2)
+    message = f'pods "digits-1-x" is forbidden: {words}'
+    world.deployment["status"]["conditions"].append(
+        {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message}
+    )
+    reason, found = condition(world.write_status(), "Ready")[1:]
+    assert reason == "ApplyFailed"
+    assert found.startswith(f"A pod cannot be created: {words}")
+    assert advice in found
+    assert ("set " in found) == ("istio" not in found)
+
+
+@pytest.mark.parametrize(
+    ("doing", "field"),
+    [
+        ("fetching the model", "spec.podTemplate.fetchResources.limits.memory"),
+        ("loading or serving the model", "spec.resources.limits.memory"),
+        ("checking the golden set", "spec.podTemplate.proberResources.limits.memory"),
+    ],
+)
+def test_each_container_has_memory_of_its_own(doing: str, field: str) -> None:
+    killed = in_trouble(
+        Reason.OOM_KILLED,
+        f"a container was killed for exceeding its memory limit while {doing}",
+        name="new",
+        revision=2,
+    )
+    assert (
+        condition(with_pods(rolling(), killed).write_status(), "Ready")[2]
+        .partition(". ")[0]
+        .endswith(f"(raise {field})")
+    )
+
+
 def test_pods_that_could_be_made_after_all() -> None:
     world = rolling()
     world.deployment["status"]["conditions"].append(
@@ -337,6 +395,13 @@ def test_a_gpu_that_no_node_has_is_not_freed_by_anybody() -> None:
     )
     status = with_pods(rolling(), waits).write_status()
     assert condition(status, "Ready")[2].endswith("(correct spec.gpu, or add a node with such a GPU)")
+
+
+def test_a_pod_that_fits_no_node_is_told_which_field_decides() -> None:
+    words = "0/3 nodes are available: 3 node(s) didn't match; the pod needs a node with kubernetes.io/os=linux"
+    waits = a_pod("new", 2, PodState.UNSCHEDULABLE, reason=Reason.UNSCHEDULABLE, message=words)
+    status = with_pods(rolling(), waits).write_status()
+    assert condition(status, "Ready")[2].endswith("(add such a node, or correct spec.podTemplate.nodeSelector)")
 
 
 def test_trouble_of_an_old_pod_is_not_that_of_the_new_revision() -> None:

@@ -13,6 +13,7 @@ import time
 from types import TracebackType
 from typing import Self
 
+from slipway_tools.sources.authorities import Authorities
 from slipway_tools.uri import Uri
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -21,10 +22,11 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 class Connection:
     """A connection for one request, cut off from another thread when its time is up."""
 
-    def __init__(self, uri: Uri, addresses: list[str], connect_seconds: float) -> None:
+    def __init__(self, uri: Uri, addresses: list[str], connect_seconds: float, authorities: Authorities) -> None:
         self._uri = uri
         self._addresses = addresses
         self._connect_seconds = connect_seconds
+        self._authorities = authorities
         self._client = http.client.HTTPConnection(uri.host, uri.port or DEFAULT_PORTS[uri.scheme])
         # Left out of the Host header, which signed addresses (S3) are signed with.
         self._client.default_port = DEFAULT_PORTS[uri.scheme]
@@ -58,12 +60,13 @@ class Connection:
 
         Raises:
             OSError: from the network (ssl.SSLError included).
+            ModelError: the added certificate authorities are unreadable.
         """
         deadline = time.monotonic() + total_seconds
+        context = self._authorities.context() if self._uri.scheme == "https" else None
         sock = self._connect(deadline)
         sock.settimeout(read_seconds)
-        if self._uri.scheme == "https":
-            context = ssl.create_default_context()
+        if context is not None:
             sock = context.wrap_socket(sock, server_hostname=self._uri.host, do_handshake_on_connect=False)
         self._client.sock = sock
         self._timer = threading.Timer(max(0.0, deadline - time.monotonic()), self._cut_off, [sock])

@@ -20,6 +20,7 @@ from slipway_tools.archives.writer import create
 from slipway_tools.errors import ModelError, Reason
 from slipway_tools.limits import CHUNK, MIB, Limits, too_large
 from slipway_tools.sources.addresses import Network, Resolver, permitted, system_resolver
+from slipway_tools.sources.authorities import Authorities
 from slipway_tools.sources.connection import DEFAULT_PORTS, Connection
 from slipway_tools.sources.responses import (
     BAD_RANGE,
@@ -39,9 +40,10 @@ _HEADERS = {"User-Agent": "slipway-tools", "Accept": "*/*", "Accept-Encoding": "
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How patient a download is (seconds) and where it may go."""
+    """How patient a download is (seconds), where it may go, and whose certificates it accepts."""
 
     allowed: Sequence[Network] = ()
+    authorities: Authorities = field(default_factory=Authorities)
     attempts: int = 6
     connect_seconds: float = 10.0
     read_seconds: float = 30.0
@@ -134,7 +136,7 @@ class Downloader:
         port = uri.port or DEFAULT_PORTS[uri.scheme]
         try:
             addresses = permitted(uri.host, port, self.resolve, self.policy.allowed)
-            with Connection(uri, addresses, self.policy.connect_seconds) as connection:
+            with Connection(uri, addresses, self.policy.connect_seconds, self.policy.authorities) as connection:
                 connection.open(self.policy.read_seconds, max(0.001, deadline - self.clock()))
                 response = connection.get(_target(uri), _HEADERS | _range(part))
                 if connection.cut:
@@ -148,7 +150,7 @@ class Downloader:
         except (OSError, http.client.HTTPException) as error:
             if isinstance(error, _DiskError):
                 raise error.cause from None
-            raise network_error(uri, error) from None
+            raise network_error(uri, error, self.policy.authorities) from None
         return None
 
     def _accept(self, uri: Uri, response: http.client.HTTPResponse, part: _Partial) -> None:

@@ -8,6 +8,7 @@ import time
 
 from slipway_tools.archives.names import shown
 from slipway_tools.errors import ModelError, Reason
+from slipway_tools.sources.authorities import Authorities
 from slipway_tools.uri import Uri
 
 OK, PARTIAL, BAD_RANGE = 200, 206, 416
@@ -72,13 +73,13 @@ def validator(response: http.client.HTTPResponse) -> str | None:
     return modified if age.total_seconds() >= 1 else None
 
 
-def network_error(uri: Uri, error: Exception) -> Exception:
+def network_error(uri: Uri, error: Exception, authorities: Authorities) -> Exception:
     """Sort a network failure into those worth another attempt and those that are final."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return ModelError(
             Reason.SOURCE_UNREACHABLE,
             f"spec.model.uri: the certificate of {uri.host} is not accepted ({error.verify_message}); "
-            "use a certificate of a known authority",
+            f"{authorities.advice(error.verify_code)}",
         )
     if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
         return ModelError(
