@@ -167,5 +167,7 @@ async def test_an_event_that_is_not_the_api_servers_is_retried(tmp_path: Path, l
         return web.Response(text=line + "\n")
 
     async with served(tmp_path, strange, parallel=1) as (client, _):
+        events = client.watch("Service", None, "", "1")
+        assert (await anext(events))[0] == "OPENED"
         with pytest.raises(RetryableError, match="not an event"):
-            await anext(client.watch("Service", None, "", "1"))
+            await anext(events)
