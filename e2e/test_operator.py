@@ -49,7 +49,7 @@ def test_it_runs_restricted_and_says_how_it_is(kubectl: Kubectl) -> None:
 def test_a_restart_leaves_no_trace(namespace: Kubectl) -> None:
     namespace.apply(deployment("calm", MODEL, replicas=2))
     wait.ready(namespace, "calm")
-    # Ready is reported at once; what else changed in the same moment, such as the state of the second pod, up to eight seconds later.
+    # Ready is reported at once; what else changed in the same moment, such as the state of the second pod, up to nine seconds later.
     wait.until(namespace, KIND, "calm", all_is_told)
     wait.until(namespace, "poddisruptionbudget", "calm", lambda found: found["status"].get("disruptionsAllowed") == 1)
     system = namespace.within(OPERATOR_NAMESPACE)

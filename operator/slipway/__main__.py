@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from prometheus_client import disable_created_metrics
 
 from slipway import __version__, logs, settings
+from slipway.api import KIND
 from slipway.controller import health
 from slipway.controller.executor import Executor
 from slipway.controller.manager import Manager
@@ -34,6 +35,7 @@ from slipway.kube.kopf_informer import KopfInformer, kopf_settings
 from slipway.kube.lease import AlwaysLeading, LeaderElector, Leadership
 from slipway.kube.recorder import EventRecorder
 from slipway.kube.resources import CHILD_KINDS
+from slipway.kube.scope import Scope
 from slipway.status.pod import project
 
 _log = logging.getLogger("slipway")
@@ -46,7 +48,9 @@ class Operator:
         """Build everything; nothing runs yet."""
         self._settings = chosen
         self._stop = asyncio.Event()
-        self._namespaces: tuple[str | None, ...] = chosen.namespaces or (None,)
+        self._scopes = tuple(
+            Scope(namespace, (*CHILD_KINDS, KIND), clock=time.monotonic) for namespace in chosen.namespaces or (None,)
+        )
         self._identity = f"{os.environ.get('HOSTNAME') or socket.gethostname()}_{uuid.uuid4()}"
         self._metrics = Metrics()
         self._cache = Cache(project)
@@ -67,6 +71,7 @@ class Operator:
             self._reconciler(),
             leadership,
             self._informers(),
+            self._scopes,
             workers=chosen.workers,
             resync_seconds=chosen.resync_seconds,
             lagged=self._metrics.lagged,
@@ -148,7 +153,7 @@ class Operator:
             self._client,
             self._cache,
             self._queue,
-            self._namespaces,
+            self._scopes,
             transport=self._transport,
             settings=kopf_settings(self._settings.watch_idle_seconds, self._settings.request_timeout_seconds),
             stop=self._stop,
@@ -161,16 +166,18 @@ class Operator:
                 self._cache,
                 self._queue,
                 kind,
-                namespace,
+                scope,
                 MANAGED_SELECTOR,
                 clock=time.monotonic,
                 restarted=self._metrics.restarted,
             )
             for kind in CHILD_KINDS
-            for namespace in self._namespaces
+            for scope in self._scopes
         ]
         for informer in children:
-            self._metrics.watch_age(informer.kind, informer.namespaces[0] or "", informer.age)
+            self._metrics.watch_age(informer.kind, informer.scopes[0].namespace or "", informer.age_unless_lost)
+        for scope in self._scopes:
+            self._metrics.watch_namespace(scope.namespace or "", scope.usable)
         return [*children, resources]
 
     def _trap_signals(self) -> None:

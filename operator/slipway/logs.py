@@ -52,10 +52,16 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(fields, ensure_ascii=False)
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    """Return False for what Kopf repeats about a namespace that it may not watch: the scope reports it, once."""
+    return not (record.name.startswith("kopf") and "APIForbiddenError" in record.getMessage())
+
+
 def setup(form: str, level: str) -> None:
     """Send all records of `level` and above to standard error, as `json` or `text`; of libraries only warnings."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
+    handler.addFilter(_is_news)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from slipway.domain.objects import Key, Manifest, Pod
-from slipway.kube import ApiError, Cache
+from slipway.kube import ApiError, Cache, RejectedError
 from slipway.kube.informer import ListWatch
+from slipway.kube.scope import Scope
 
 KEY = Key("ns", "digits")
 
@@ -34,6 +35,9 @@ class Script:
 
     async def watch(self, kind: str, namespace: str | None, selector: str, version: str) -> AsyncIterator[Any]:
         self.requests.append(f"watch {version}")
+        if self.watches and self.watches[0] and isinstance(self.watches[0][0], RejectedError):
+            raise self.watches.pop(0)[0]
+        yield "OPENED", {}
         if not self.watches:
             self.over.set()
             await asyncio.Event().wait()
@@ -62,15 +66,17 @@ class Scripted:
     """An informer of Services that reads from a script."""
 
     def __init__(self, script: Script) -> None:
+        self.script = script
         self.cache = Cache(lambda _: Pod("", 0, None))  # type: ignore[arg-type]
         self.queue = FakeQueue()
         self.causes: list[str] = []
+        self.scope = Scope(None, ("Service",), clock=asyncio.get_running_loop().time)
         self.informer = ListWatch(
             script,
             self.cache,
             self.queue,
             "Service",
-            None,
+            self.scope,
             "a=b",
             clock=asyncio.get_running_loop().time,
             restarted=lambda _, cause: self.causes.append(cause),
@@ -81,15 +87,19 @@ class Scripted:
         """Names of the children in the cache."""
         return {ref.name for ref in self.cache.snapshot(KEY).children}
 
+    async def play(self) -> None:
+        """Run the informer until the end of the script."""
+        task = asyncio.create_task(self.informer.run())
+        try:
+            async with asyncio.timeout(20):
+                await self.script.over.wait()
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
 
 async def play(script: Script) -> Scripted:
     """Run an informer until the end of the script."""
     scripted = Scripted(script)
-    task = asyncio.create_task(scripted.informer.run())
-    try:
-        async with asyncio.timeout(20):
-            await script.over.wait()
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+    await scripted.play()
     return scripted

@@ -12,13 +12,20 @@ from slipway import logs
 from slipway.api import Reason
 from slipway.controller.metrics import Metrics
 from slipway.domain.objects import Action, Apply, Delete, Key, Manifest, Ref, Rejection
-from slipway.kube import ApiError, Cache, ConflictError, NotFoundError, RejectedError, RetryableError
+from slipway.kube import (
+    ApiError,
+    Cache,
+    ConflictError,
+    NamespaceEndsError,
+    NotFoundError,
+    RejectedError,
+    RetryableError,
+)
 
 _MIN_BACKOFF = 1.0
 _MAX_BACKOFF = 300.0
 _ESSENTIAL = frozenset({"Deployment", "ControllerRevision"})
 """What comes after them builds on them; a foreign Deployment must not get our autoscaler."""
-_TERMINATING = "because it is being terminated"
 _log = logging.getLogger("slipway.executor")
 
 
@@ -55,10 +62,10 @@ class Execution:
 
 @dataclass(slots=True)
 class _Backoff:
-    """A rejected action: it is not sent again before `until`, unless it changes."""
+    """A rejected action: it is not sent again before `until`, unless it changes. Without a rejection, its namespace goes."""
 
     digest: int
-    rejection: Rejection
+    rejection: Rejection | None
     until: float
     pause: float
 
@@ -86,12 +93,9 @@ class Executor:
         done = Execution()
         for action in actions:
             backoff = self._backoff(key, action)
-            if backoff is not None:
-                done.rejections.append(backoff.rejection)
-                done.requeue(backoff.until - self._clock())
-            elif self._is_settled(key, action):
+            if backoff is None and self._is_settled(key, action):
                 continue
-            else:
+            if backoff is None:
                 try:
                     await self._carry_out(key, action)
                     done.written += 1
@@ -101,9 +105,14 @@ class Executor:
                     done.retry = error
                     break
                 except (ConflictError, RejectedError, NotFoundError) as error:
-                    self._reject(key, action, error, done)
-            if done.rejections and done.rejections[-1].ref == action.ref and action.ref.kind in _ESSENTIAL:
-                break
+                    backoff = self._reject(key, action, error)
+            if backoff is not None:
+                done.requeue(backoff.until - self._clock())
+                if backoff.rejection is None:
+                    break  # nothing can be created in the namespace any more
+                done.rejections.append(backoff.rejection)
+                if action.ref.kind in _ESSENTIAL:
+                    break
         return done
 
     async def _carry_out(self, key: Key, action: Action) -> None:
@@ -135,18 +144,24 @@ class Executor:
             return None
         return known
 
-    def _reject(self, key: Key, action: Action, error: ApiError, done: Execution) -> None:
+    def _reject(self, key: Key, action: Action, error: ApiError) -> _Backoff:
         rejection = Rejection(action.ref, _reason(action, error), str(error))
+        ends = isinstance(error, NamespaceEndsError)  # no fault of the ModelDeployment, which goes with it
         backoffs = self._backoffs.setdefault(key, {})
         known, digest = backoffs.get(action.ref), _digest(action)
         repeated = known is not None and known.digest == digest
         pause = min(_MAX_BACKOFF, known.pause * 2) if known is not None and repeated else _MIN_BACKOFF
-        backoffs[action.ref] = _Backoff(digest, rejection, self._clock() + pause, pause)
-        done.rejections.append(rejection)
-        done.requeue(pause)
+        backoff = _Backoff(digest, None if ends else rejection, self._clock() + pause, pause)
+        backoffs[action.ref] = backoff
         self._metrics.failed(type(error).__name__)
-        level = logging.INFO if _TERMINATING in rejection.message else logging.WARNING
-        _log.log(level, "%s was rejected: %s", rejection.ref, error, extra=logs.about(key))
+        _log.log(
+            logging.INFO if ends else logging.WARNING,
+            "%s was rejected: %s",
+            rejection.ref,
+            error,
+            extra=logs.about(key),
+        )
+        return backoff
 
     def _object_digest(self, key: Key, ref: Ref) -> int:
         """Return a hash of an object without what changes by itself; 0 if it is not known."""

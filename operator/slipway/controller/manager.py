@@ -16,6 +16,7 @@ from slipway.domain.objects import Key
 from slipway.kube import ApiError, Cache
 from slipway.kube.informer import Informer
 from slipway.kube.lease import Leadership
+from slipway.kube.scope import Scope
 
 STUCK_SECONDS = 300.0
 """A worker that processes one key for so long, or a key that waits for a worker for so long, means that the process is stuck."""
@@ -35,6 +36,7 @@ class Manager:
         reconciler: Reconciler,
         leadership: Leadership,
         informers: Sequence[Informer],
+        scopes: Sequence[Scope],
         *,
         workers: int,
         resync_seconds: float,
@@ -46,6 +48,10 @@ class Manager:
         self._reconciler = reconciler
         self._leadership = leadership
         self._informers = informers
+        self._scopes = scopes
+        self._any_usable = asyncio.Event()
+        for scope in scopes:
+            scope.on_change = self._changed
         self._workers = workers
         self._resync_seconds = resync_seconds
         self._lagged = lagged
@@ -59,7 +65,7 @@ class Manager:
         self._spawn("lag", self._measure_lag())
         self._spawn("resync", self._resync())
         for informer in self._informers:
-            where = ", ".join(namespace for namespace in informer.namespaces if namespace)
+            where = ", ".join(scope.namespace for scope in informer.scopes if scope.namespace)
             self._spawn(
                 f"informer {informer.kind} {where}".rstrip(), informer.run(), stops_itself=informer.stops_itself
             )
@@ -74,13 +80,16 @@ class Manager:
         await self._leadership.release()
         await asyncio.gather(*self._stopping, return_exceptions=True)
 
-    def synced(self) -> bool:
-        """Return whether decisions may use the cache."""
-        return all(informer.synced.is_set() for informer in self._informers)
-
     def unready(self) -> str:
-        """Return why the process is not ready; empty if it is."""
-        return next((reason for informer in self._informers if (reason := informer.unready())), "")
+        """Return why the process is not ready; empty if it is.
+
+        A namespace that fails by itself does not count, as long as another one is watched: it is reported elsewhere.
+        """
+        if not self._any_usable.is_set():
+            return next((reason for scope in self._scopes if (reason := scope.unready())), "")
+        reasons = [scope.unready() for scope in self._scopes if not scope.failing()]
+        reasons += [informer.unready() for informer in self._informers]
+        return next((reason for reason in reasons if reason), "")
 
     def fault(self) -> str:
         """Return why the process should be restarted; empty if it should not."""
@@ -91,7 +100,7 @@ class Manager:
         for informer in self._informers:
             if fault := informer.fault(api_age):
                 return fault
-        if not self.synced() or not self._leadership.leading():
+        if not self._any_usable.is_set() or not self._leadership.leading():
             return ""
         now = asyncio.get_running_loop().time()
         if now - (self._queue.processing_since() or now) > STUCK_SECONDS:
@@ -106,18 +115,36 @@ class Manager:
         for key in self._cache.all_keys():
             self._queue.add(key)
 
+    def _usable(self, key: Key) -> bool:
+        """Return whether all there is of a ModelDeployment is known: a decision on half of it would create what exists."""
+        return any(scope.usable() for scope in self._scopes if key in scope)
+
+    def _changed(self, scope: Scope) -> None:
+        """Reconcile everything in a namespace that has become usable; drop what is known of one that is lost."""
+        if any(each.usable() for each in self._scopes):
+            self._any_usable.set()
+        else:
+            self._any_usable.clear()
+        self._cache.verification.invalidate()  # it may be long since anything there was read
+        for key in [key for key in self._cache.all_keys() if key in scope]:
+            if scope.usable():
+                self._queue.add(key)
+            else:
+                self._reconciler.forget(key)
+
     def _spawn(self, name: str, job: Coroutine[Any, Any, None], *, stops_itself: bool = False) -> None:
         task = asyncio.create_task(job, name=f"slipway {name}")
         (self._stopping if stops_itself else self._tasks).append(task)
 
     async def _work(self) -> None:
-        for informer in self._informers:
-            await informer.synced.wait()  # a decision on half a cache would create what already exists
         while True:
+            await self._any_usable.wait()
             await self._leadership.acquired()
             key = await self._queue.get()
             try:
-                if self._leadership.leading():
+                if not self._usable(key):
+                    self._reconciler.forget(key)  # it is enqueued again when its namespace is usable
+                elif self._leadership.leading():
                     self._requeue(key, await self._reconciler.reconcile(key))
                 else:
                     self._queue.add_after(key, _UNSURE_SECONDS)
@@ -138,10 +165,15 @@ class Manager:
         while True:
             await asyncio.sleep(self._resync_seconds * self._random.uniform(0.9, 1.0))
             for informer in self._informers:
-                try:
-                    await informer.resync()
-                except ApiError as error:
-                    _log.warning("resync of %s failed: %s", informer.kind, error)
+                for scope in informer.scopes:
+                    if not scope.lost():
+                        await self._resync_one(informer, scope)
+
+    async def _resync_one(self, informer: Informer, scope: Scope) -> None:
+        try:
+            await informer.resync(scope)
+        except ApiError as error:
+            _log.warning("resync of %ss in %s failed: %s", informer.kind, scope, error)
 
     async def _measure_lag(self) -> None:
         loop = asyncio.get_running_loop()

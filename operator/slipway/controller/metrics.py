@@ -80,7 +80,8 @@ class Metrics:
         """Register everything."""
         self.registry = CollectorRegistry(auto_describe=False)
         self._facts: dict[Key, ModelDeploymentFacts] = {}
-        self._watches: dict[tuple[str, str], Callable[[], float]] = {}
+        self._watches: dict[tuple[str, str], Callable[[], float | None]] = {}
+        self._scopes: dict[str, Callable[[], bool]] = {}
         self._depth: Callable[[], int] = int
         build = Gauge("slipway_build_info", "Version of the operator.", ["version"], registry=self.registry)
         build.labels(__version__).set(1)
@@ -175,9 +176,13 @@ class Metrics:
         """Export the depth of the work queue."""
         self._depth = depth
 
-    def watch_age(self, kind: str, namespace: str, age: Callable[[], float]) -> None:
-        """Export the age of a watch."""
+    def watch_age(self, kind: str, namespace: str, age: Callable[[], float | None]) -> None:
+        """Export the age of a watch, unless it is None."""
         self._watches[kind, namespace] = age
+
+    def watch_namespace(self, namespace: str, watched: Callable[[], bool]) -> None:
+        """Export whether a namespace is watched; empty for all of them."""
+        self._scopes[namespace] = watched
 
     def _families(self) -> Iterator[GaugeMetricFamily]:
         depth = GaugeMetricFamily("slipway_workqueue_depth", "Keys that are due and wait for a worker.")
@@ -189,8 +194,17 @@ class Metrics:
             labels=["kind", "namespace"],
         )
         for labels, read in self._watches.items():
-            age.add_metric(labels, read())
+            if (seconds := read()) is not None:
+                age.add_metric(labels, seconds)
         yield age
+        watched = GaugeMetricFamily(
+            "slipway_namespace_watched",
+            "1 if the namespace is watched, 0 if it is gone or refused, or not listed yet.",
+            labels=["namespace"],
+        )
+        for namespace, is_watched in self._scopes.items():
+            watched.add_metric([namespace], is_watched())
+        yield watched
         yield from _modeldeployment_families(self._facts)
 
 

@@ -7,7 +7,7 @@ server, a lost connection) goes to the queue's backoff; an unexpected exception 
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
@@ -102,7 +102,8 @@ class Reconciler:
         # 1. observe
         observed = self._cache.snapshot(key)
         if not _exists(observed):
-            return self._forget(key)
+            self.forget(key)
+            return Outcome(Result.GONE)
         # 2. decide
         state = State.gather(key, observed)
         plan = make_plan(state, self._defaults, self._now())
@@ -110,7 +111,8 @@ class Reconciler:
         if self._needs_verification(key, plan):
             if not await self._verify(key, state.owner.uid):
                 # A new one of the same name may exist: the event that announced it changes nothing any more.
-                return replace(self._forget(key), requeue_after=None if self._cache.uid(key) is None else 0.0)
+                self.forget(key)
+                return Outcome(Result.GONE, requeue_after=None if self._cache.uid(key) is None else 0.0)
             state = State.gather(key, self._cache.snapshot(key))
             plan = make_plan(state, self._defaults, self._now())
         execution = await self._executor.execute(key, plan.actions)
@@ -123,11 +125,11 @@ class Reconciler:
         changed = Result.CHANGED if execution.written else Result.UNCHANGED
         return Outcome(Result.REJECTED if execution.rejections else changed, requeue_after=min(waits, default=None))
 
-    def _forget(self, key: Key) -> Outcome:
+    def forget(self, key: Key) -> None:
+        """Forget what is remembered of a ModelDeployment that is gone, or may not be looked at; stop exporting it."""
         self._cache.verification.forget(key)
         self._executor.forget(key)
         self._status_writer.forget(key)
-        return Outcome(Result.GONE)
 
     def _retry(self, key: Key, error: RetryableError) -> Outcome:
         self._metrics.failed(type(error).__name__)

@@ -1,11 +1,13 @@
 """Status writer: computes the status, writes it if it changed and may not wait, then records the Events of the change.
 
-Changes of counts and pod states are merged for a few seconds, so a rollout does not cost one write for each pod.
+Changes of counts and pod states are merged for a few seconds, so a rollout does not cost one write for each pod; while many
+rollouts start at once, so are their starts.
 """
 
 import json
 import logging
 import math
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,8 +22,11 @@ from slipway.kube import Cache, NotFoundError, RejectedError
 from slipway.kube.recorder import EventRecorder
 from slipway.status import report, transitions
 
-MERGE_SECONDS = 8.0
-"""Longest time that a change of counts and pod states waits for further changes."""
+MERGE_SECONDS = 9.0
+"""Longest time that a change of counts and pod states waits for further changes; with its way, 10 s."""
+PROMPT_STARTS, PROMPT_SECONDS = 5, 60.0
+"""So many starts of rollouts within so many seconds are written at once; further ones wait like counts. When a hundred change
+at once, their controllers take more than `MERGE_SECONDS` for each, and the start would be a write of its own."""
 FIRST_STATUS_SECONDS = 3.0
 """Longest time that the first status of a new ModelDeployment waits for its first pod."""
 _REJECTED_SECONDS = 300.0
@@ -67,11 +72,14 @@ class StatusWriter:
         self._now = now
         self._writes: dict[Key, _Write] = {}
         self._pending_since: dict[Key, float] = {}
+        self._prompt_starts: deque[float] = deque(maxlen=PROMPT_STARTS)
+        self._patient: set[Key] = set()
+        """Those whose rollout's start is not written at once."""
 
     def forget(self, key: Key) -> None:
         """Forget a ModelDeployment."""
         self._writes.pop(key, None)
-        self._pending_since.pop(key, None)
+        self._written(key)
         self._metrics.forget(key)
 
     async def write(self, state: State, plan: Plan, rejections: tuple[Rejection, ...]) -> float | None:
@@ -85,14 +93,14 @@ class StatusWriter:
         self._metrics.show(key, new, plan.replicas)
         settled = math.inf if new == old else self._settled_for(key, new, old)
         if settled > 0:
-            self._pending_since.pop(key, None)
+            self._written(key)
             return None if settled == math.inf else settled
         wait = self._merge_wait(key, old, new, faulty=bool(rejections or plan.problem))
         return wait if wait > 0 else await self._write(state, new)
 
     async def _write(self, state: State, new: Manifest) -> float | None:
         key, old, uid = state.key, state.status, state.owner.uid
-        self._pending_since.pop(key, None)
+        self._written(key)
         try:
             kept = await self._client.apply_status(key, uid, new)
         except NotFoundError:
@@ -127,10 +135,26 @@ class StatusWriter:
         if not old and not faulty:
             limit = 0.0 if new.get("pods") else FIRST_STATUS_SECONDS
         elif transitions.urgent(old, new):
-            limit = 0.0
+            limit = MERGE_SECONDS if transitions.starts_rollout(old, new) and not self._is_prompt(key) else 0.0
         else:
             limit = MERGE_SECONDS
         return max(0.0, since + limit - self._clock())
+
+    def _is_prompt(self, key: Key) -> bool:
+        """Return whether the start of a rollout is written at once: few others have been lately."""
+        if key in self._patient:
+            return False
+        starts, now = self._prompt_starts, self._clock()
+        if len(starts) == PROMPT_STARTS and now - starts[0] < PROMPT_SECONDS:
+            self._patient.add(key)
+            return False
+        starts.append(now)
+        return True
+
+    def _written(self, key: Key) -> None:
+        """Note that no change of a status waits."""
+        self._pending_since.pop(key, None)
+        self._patient.discard(key)
 
 
 def _hash(value: Any) -> int:

@@ -11,6 +11,7 @@ from slipway.kube.client import Client, Fence
 from slipway.kube.errors import (
     ApiError,
     ConflictError,
+    NamespaceEndsError,
     NotFoundError,
     RejectedError,
     ResourceExpiredError,
@@ -26,6 +27,7 @@ __all__ = [
     "Credentials",
     "Fence",
     "Meter",
+    "NamespaceEndsError",
     "NotFoundError",
     "RejectedError",
     "ResourceExpiredError",

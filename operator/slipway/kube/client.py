@@ -217,6 +217,7 @@ class Client:
     ) -> AsyncIterator[tuple[str, Manifest]]:
         """Yield event type and object from one watch connection, until the server ends it or goes silent.
 
+        The first event is OPENED, without an object: the server has accepted the watch.
         The event of a version that came back from an apply of this process is yielded as a BOOKMARK of that version: it is
         in the cache already, and not worth decoding.
 
@@ -234,6 +235,9 @@ class Client:
         }
         request = Request("watch", found.plural, "GET", found.path(namespace), query)
         async for line in self._transport.stream(request, self._watch_idle):
+            if not line:
+                yield "OPENED", {}
+                continue
             if (known := self._applied_version(line)) is not None:
                 yield "BOOKMARK", {"metadata": {"resourceVersion": known}}
                 continue

@@ -17,6 +17,10 @@ class NotFoundError(ApiError):
     """HTTP 404: there is no such object, or no such kind."""
 
 
+class NamespaceEndsError(NotFoundError):
+    """HTTP 403 or 404: the namespace is being terminated or gone, so nothing can be created in it."""
+
+
 class RetryableError(ApiError):
     """The server is unreachable, overloaded or broken: the same request may succeed later."""
 

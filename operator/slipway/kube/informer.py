@@ -15,7 +15,8 @@ from typing import Protocol
 
 from slipway.domain.objects import Key, Manifest
 from slipway.kube.cache import Cache
-from slipway.kube.errors import ApiError, ResourceExpiredError, RetryableError
+from slipway.kube.errors import ApiError, NotFoundError, RejectedError, ResourceExpiredError, RetryableError
+from slipway.kube.scope import Scope
 
 CHILD_DELAY = 0.2
 """Seconds for which changes of children gather: a pod that starts brings half a dozen events within a second."""
@@ -25,6 +26,7 @@ _MIN_WATCH_SECONDS = 1.0
 """A watch that ends earlier without any event counts as a failure: otherwise it would be requested without a pause."""
 _RESUMPTIONS = 2
 """A broken watch is resumed this many times before everything is listed again."""
+_REFUSALS = (RejectedError, NotFoundError)
 _log = logging.getLogger("slipway.informer")
 
 
@@ -39,7 +41,7 @@ class Source(Protocol):
     def watch(
         self, kind: str, namespace: str | None, selector: str, version: str
     ) -> AsyncIterator[tuple[str, Manifest]]:
-        """Yield event types and objects."""
+        """Yield OPENED when the API server has accepted the watch, then event types and objects."""
 
 
 class Queue(Protocol):
@@ -57,8 +59,7 @@ class Informer(ABC):
 
     Attributes:
         kind: the kind.
-        namespaces: where; `(None,)` for all namespaces.
-        synced: set once decisions may use the cache.
+        scopes: where; each learns what the API server answers for it.
         stops_itself: `run` ends by itself when the process stops, and must not be cancelled.
     """
 
@@ -70,15 +71,14 @@ class Informer(ABC):
         cache: Cache,
         queue: Queue,
         kind: str,
-        namespaces: tuple[str | None, ...],
+        scopes: tuple[Scope, ...],
         *,
         selector: str = "",
         delay: float | None = None,
     ) -> None:
         """Connect; changes are enqueued after `delay` seconds (None: the queue's own), deletions at once."""
         self.kind = kind
-        self.namespaces = namespaces
-        self.synced = asyncio.Event()
+        self.scopes = scopes
         self._source = source
         self._cache = cache
         self._queue = queue
@@ -94,8 +94,8 @@ class Informer(ABC):
         """Return the seconds since the API server was last heard."""
 
     def unready(self) -> str:
-        """Return why the informer is not ready; empty if it is."""
-        return "" if self.synced.is_set() else f"the first list of {self.kind}s is not complete"
+        """Return why the informer is not ready, although its scopes may be; empty if it is."""
+        return ""
 
     def fault(self, api_age: float) -> str:  # noqa: ARG002 - an informer that retries by itself needs no restart
         """Return why this process should be restarted; empty if it should not.
@@ -105,20 +105,13 @@ class Informer(ABC):
         """
         return ""
 
-    async def resync(self) -> None:
-        """List everything, and enqueue what differs from the cache.
+    async def resync(self, scope: Scope) -> None:
+        """List everything in one of its scopes, and enqueue what differs from the cache.
 
         Raises:
-            ApiError: a list failed; what arrived of it is in the cache, nothing was removed for it.
+            ApiError: the list failed; what arrived of it is in the cache, nothing was removed for it.
         """
-        errors = []
-        for namespace in self.namespaces:
-            try:
-                await self._list(namespace)
-            except ApiError as error:
-                errors.append(error)
-        if errors:
-            raise errors[0]
+        await self._list(scope.namespace)
 
     def _upsert(self, body: Manifest) -> None:
         """Take in an object: into the cache, and its ModelDeployment into the queue."""
@@ -161,7 +154,7 @@ class ListWatch(Informer):
         cache: Cache,
         queue: Queue,
         kind: str,
-        namespace: str | None,
+        scope: Scope,
         selector: str,
         *,
         clock: Callable[[], float],
@@ -174,12 +167,13 @@ class ListWatch(Informer):
             cache: what is kept up to date.
             queue: where changed ModelDeployments are enqueued.
             kind: what is watched.
-            namespace: where; None for all namespaces.
+            scope: where.
             selector: label selector.
             clock: monotonic seconds.
             restarted: counts a watch that was restarted, by kind and cause.
         """
-        super().__init__(source, cache, queue, kind, (namespace,), selector=selector, delay=CHILD_DELAY)
+        super().__init__(source, cache, queue, kind, (scope,), selector=selector, delay=CHILD_DELAY)
+        self._scope = scope
         self._clock = clock
         self._restarted = restarted
         self._heard_at = clock()
@@ -191,34 +185,42 @@ class ListWatch(Informer):
         """Return the seconds since the API server was last heard."""
         return self._clock() - self._heard_at
 
+    def age_unless_lost(self) -> float | None:
+        """Return the age; None while the scope is lost, which is no silence of the API server."""
+        return None if self._scope.lost() else self.age()
+
     async def run(self) -> None:
         """Keep the cache up to date until cancelled."""
         while True:
             try:
                 if not self._version:
-                    await self.resync()
+                    await self.resync(self._scope)
                 await self._watch()
             except ResourceExpiredError as error:
                 self._restart("expired", error)
             except ApiError as error:
-                self._restart("error", error)
+                self._scope.failed(self.kind, error)
+                self._restart("rejected" if isinstance(error, _REFUSALS) else "error", error)
             if self._failures:
                 backoff = min(_MAX_BACKOFF, _MIN_BACKOFF * 2 ** min(self._failures - 1, 10))
                 await asyncio.sleep(backoff * self._random.uniform(0.5, 1.0))
 
-    async def resync(self) -> None:
+    async def resync(self, scope: Scope) -> None:
         """List everything, and enqueue what differs from the cache."""
-        version = await self._list(self.namespaces[0])
+        version = await self._list(scope.namespace)
         self._heard_at = self._clock()
         if not self._version:
             self._version = version
-        self.synced.set()
+        scope.listed(self.kind)
 
     async def _watch(self) -> None:
         began, heard_at = self._clock(), self._heard_at
-        events = self._source.watch(self.kind, self.namespaces[0], self._selector, self._version)
+        events = self._source.watch(self.kind, self._scope.namespace, self._selector, self._version)
         async with aclosing(events) as stream:  # type: ignore[type-var]
             async for event_type, body in stream:
+                self._scope.watched(self.kind)
+                if event_type == "OPENED":
+                    continue
                 self._heard_at = self._clock()
                 self._failures = 0
                 self._version = body["metadata"]["resourceVersion"]
@@ -234,5 +236,8 @@ class ListWatch(Informer):
         if cause == "expired" or self._failures > _RESUMPTIONS:
             self._version = ""
         self._restarted(self.kind, cause)
-        level = logging.INFO if cause == "expired" or self._failures == 1 else logging.WARNING
+        if cause == "rejected":
+            level = logging.DEBUG  # the scope reports it, once
+        else:
+            level = logging.INFO if cause == "expired" or self._failures == 1 else logging.WARNING
         _log.log(level, "watch of %s restarts (%s, attempt %d): %s", self.kind, cause, self._failures, error)

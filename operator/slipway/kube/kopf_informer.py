@@ -1,7 +1,8 @@
 """The informer of ModelDeployments: Kopf watches them, and writes nothing to them.
 
 Kopf is used below its edge-triggered layer: `on.event` alone needs no finalizer and no annotation. When its watch ends for
-good (an ERROR event, a CRD that vanished) `kopf.operator` raises, and is run again.
+good (an ERROR event, a CRD that vanished) `kopf.operator` raises, and is run again. A namespace whose lists are refused does
+not end it: Kopf repeats them every 15 s for ever, and never says so, which is why this informer asks by itself, too.
 """
 
 import asyncio
@@ -17,14 +18,17 @@ from slipway.api import GROUP, KIND, PLURAL, VERSION
 from slipway.domain.objects import Manifest
 from slipway.kube.cache import Cache
 from slipway.kube.client import Client
-from slipway.kube.errors import ApiError, NotFoundError, RejectedError
+from slipway.kube.errors import ApiError, NotFoundError
 from slipway.kube.informer import Informer, Queue
+from slipway.kube.scope import Scope
 from slipway.kube.transport import Transport
 
 GRACE_SECONDS = 60.0
 """Time without Kopf's watch after which a restart of the process is requested; Kopf is run again within 10 s."""
 _BACKOFF = (0.5, 1, 2, 5, 10)
-_CRD_SECONDS = 5.0
+_PROBE_SECONDS = 5.0
+_REFUSED_SECONDS = 15.0
+"""Pause between two questions for a namespace that is refused; Kopf's is the same."""
 _log = logging.getLogger("slipway.kopf")
 
 
@@ -38,7 +42,7 @@ class KopfInformer(Informer):
         client: Client,
         cache: Cache,
         queue: Queue,
-        namespaces: tuple[str | None, ...],
+        scopes: tuple[Scope, ...],
         *,
         transport: Transport,
         settings: kopf.OperatorSettings,
@@ -52,14 +56,14 @@ class KopfInformer(Informer):
             client: lists ModelDeployments.
             cache: what is kept up to date.
             queue: where changed ModelDeployments are enqueued.
-            namespaces: where; `(None,)` for all namespaces.
+            scopes: where.
             transport: has the credentials that Kopf uses, too.
             settings: Kopf's; see `kopf_settings`.
             stop: set when the process is to end. Kopf must end by itself: it ends every task younger than itself.
             restarted: counts a watch that was restarted, by kind and cause.
             restore_signals: called after Kopf has replaced the process's signal handlers by its own.
         """
-        super().__init__(client, cache, queue, KIND, namespaces)
+        super().__init__(client, cache, queue, KIND, scopes)
         self._client = client
         self._transport = transport
         self._settings = settings
@@ -68,22 +72,32 @@ class KopfInformer(Informer):
         self._restore_signals = restore_signals
         self._watched_at = time.monotonic()
         self._was_watching = False
+        self._running = False
+        self._attention: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Run Kopf until `stop` is set, again whenever it fails."""
+        self._attention = asyncio.create_task(self._attend(), name="slipway lost namespaces")  # before Kopf: see `stop`
+        try:
+            await self._run()
+        finally:
+            self._attention.cancel()
+
+    async def _run(self) -> None:
         failures = 0
         while not self._stop.is_set():
-            await self._wait_for_crd()
+            await self._wait_for_one()
             if self._stop.is_set():
                 return
             began = time.monotonic()
+            self._running = True
             try:
                 await kopf.operator(
                     registry=self._registry(),
                     settings=self._settings,
                     stop_flag=self._stop,
-                    clusterwide=self.namespaces == (None,),
-                    namespaces=[namespace for namespace in self.namespaces if namespace is not None],
+                    clusterwide=self.scopes[0].namespace is None,
+                    namespaces=[scope.namespace for scope in self.scopes if scope.namespace is not None],
                 )
             except Exception as error:  # noqa: BLE001 - whatever ended it, it is run again
                 failures = 0 if time.monotonic() - began > GRACE_SECONDS else failures + 1
@@ -94,6 +108,16 @@ class KopfInformer(Informer):
                 await self._sleep(pause)
             else:
                 self._stop.set()
+            finally:
+                self._running = False
+
+    async def resync(self, scope: Scope) -> None:
+        """List everything, and enqueue what differs from the cache."""
+        try:
+            await super().resync(scope)
+        except ApiError as error:
+            scope.failed(KIND, error)
+            raise
 
     def age(self) -> float:
         """Return 0 while Kopf watches, else the seconds since it was last seen to watch."""
@@ -109,6 +133,8 @@ class KopfInformer(Informer):
     def fault(self, api_age: float) -> str:
         """Return why this process should be restarted; empty if it should not, as while the API server is silent."""
         age = self.age()
+        if self._attention is not None and self._attention.done() and not self._stop.is_set():
+            return f"task {self._attention.get_name()} has ended"
         if not self._was_watching or age - api_age <= GRACE_SECONDS:
             return ""
         return f"{KIND}s have not been watched for {age:.0f} s"
@@ -117,7 +143,7 @@ class KopfInformer(Informer):
         """Return whether Kopf's watches run, one for each namespace (or one for all)."""
         prefix = f"watcher for {PLURAL}"
         tasks = (task for task in asyncio.all_tasks() if task.get_name().startswith(prefix) and not task.done())
-        return sum(1 for _ in tasks) >= len(self.namespaces)
+        return sum(1 for _ in tasks) >= len(self.scopes)
 
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
@@ -128,7 +154,6 @@ class KopfInformer(Informer):
 
         @kopf.on.startup(registry=registry)
         async def on_startup(**_: Any) -> None:
-            self.synced.set()
             asyncio.get_running_loop().call_soon(self._restore_signals)  # right after Kopf has replaced them
 
         @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
@@ -162,20 +187,50 @@ class KopfInformer(Informer):
             proxy_url=found.proxy,
         )
 
-    async def _wait_for_crd(self) -> None:
-        """Wait until ModelDeployments can be listed: Kopf ignores for ever a kind that it does not find at its start."""
+    async def _wait_for_one(self) -> None:
+        """Wait until ModelDeployments can be listed somewhere: Kopf ignores for ever a kind that it does not find at its start."""
         while not self._stop.is_set():
-            try:
-                async with aclosing(self._client.list_pages(KIND, self.namespaces[0], limit=1)) as pages:  # type: ignore[type-var]
-                    async for _ in pages:
-                        return
-            except NotFoundError:
-                _log.error("the CustomResourceDefinition of %s is not installed: install the chart's crds", KIND)
-            except RejectedError as error:
-                _log.error("may not list %s, bind the service account to its role: %s", KIND, error)
-            except ApiError as error:
-                _log.warning("waiting for the API server: %s", error)
-            await self._sleep(_CRD_SECONDS)
+            if any(await asyncio.gather(*map(self._probe, self.scopes))):
+                return
+            await self._sleep(_PROBE_SECONDS)
+
+    async def _attend(self) -> None:
+        """Ask again, with growing pauses, for the namespaces where anything fails, until cancelled."""
+        pauses: dict[Scope, float] = {}
+        while True:
+            await asyncio.sleep(_PROBE_SECONDS)
+            for scope in self.scopes if self._running else ():
+                pause = pauses.pop(scope, 0.0) - _PROBE_SECONDS
+                if not scope.failing():
+                    continue
+                if pause > 0:
+                    pauses[scope] = pause
+                elif not await self._probe(scope, anew=True):
+                    pauses[scope] = _REFUSED_SECONDS
+
+    async def _probe(self, scope: Scope, *, anew: bool = False) -> bool:
+        """Ask for the ModelDeployments of a scope; return whether they can be listed and watched, and tell the scope.
+
+        With `anew`, all are listed into the cache: Kopf never notices what was deleted while it was refused.
+        """
+        try:
+            version = await (self._list(scope.namespace) if anew else self._version(scope.namespace))
+            async with aclosing(self._client.watch(KIND, scope.namespace, "", version)) as events:  # type: ignore[type-var]
+                await anext(events)  # the server has accepted it
+        except NotFoundError:
+            missing = f"the CustomResourceDefinition of {KIND} is not installed: install the chart's crds"
+            scope.failed(KIND, NotFoundError(missing))
+        except ApiError as error:
+            scope.failed(KIND, error)
+        else:
+            scope.listed(KIND)
+            scope.watched(KIND)
+            return True
+        return False
+
+    async def _version(self, namespace: str | None) -> str:
+        async with aclosing(self._client.list_pages(KIND, namespace, limit=1)) as pages:  # type: ignore[type-var]
+            return (await anext(pages))[1]
 
     async def _sleep(self, seconds: float) -> None:
         with suppress(TimeoutError):
@@ -223,7 +278,7 @@ class Backoffs:
         """Yield the pauses in seconds."""
         yield from (0.5, 1, 2, 4, 8)
         while True:
-            yield 15.0
+            yield _REFUSED_SECONDS
 
 
 def kopf_settings(watch_idle: float, request_timeout: float) -> kopf.OperatorSettings:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from slipway import logs
 from slipway.api import API_VERSION, KIND
 from slipway.domain.objects import Key, Manifest
-from slipway.kube.errors import ApiError, ConflictError, NotFoundError
+from slipway.kube.errors import ApiError, ConflictError, NamespaceEndsError, NotFoundError
 
 _BURST = 10
 _REFILL_SECONDS = 120.0
@@ -83,7 +83,10 @@ class EventRecorder:
                 await self._repeat(key.namespace, name, times)
             else:
                 await self._create(key, uid, event, name)
-        except NotFoundError:  # it has expired, or its namespace is terminating
+        except NamespaceEndsError:
+            times = 0
+            self._count("dropped")
+        except NotFoundError:  # it has expired
             times = 0
         except ApiError as error:
             times -= 1

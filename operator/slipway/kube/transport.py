@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import random
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, nullcontext
@@ -24,6 +25,7 @@ from kubernetes.aio.config import ConfigException, load_incluster_config, load_k
 from slipway.kube.errors import (
     ApiError,
     ConflictError,
+    NamespaceEndsError,
     NotFoundError,
     RejectedError,
     ResourceExpiredError,
@@ -186,10 +188,14 @@ class Transport:
                 return json.loads(await response.read())
 
     async def stream(self, request: Request, idle: float) -> AsyncIterator[bytes]:
-        """Send a watch request and yield its lines until the server ends it, or `idle` seconds pass without data."""
+        """Send a watch request; yield an empty line when the server has accepted it, then its lines.
+
+        They end when the server ends them, or `idle` seconds pass without data.
+        """
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=idle)
         rest = b""
         async with self._exchange(request, timeout) as response:
+            yield b""
             async for chunk in response.content.iter_any():
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
@@ -290,7 +296,12 @@ _MALFORMED = ("failed to create typed patch object", "failed to convert new obje
 """Messages of server-side apply, with a 500, for a body that does not fit the schema: retrying is useless."""
 
 
+_NAMESPACE_ENDS = re.compile(r'because it is being terminated|^namespaces "[^"]*" not found')
+
+
 def _classify(status: int, message: str, retry_after: float, request: Request) -> ApiError:
+    if status in {403, 404} and _NAMESPACE_ENDS.search(message):
+        return NamespaceEndsError(message)
     if status in _BY_STATUS:
         return _BY_STATUS[status](message)
     if status in _TRANSIENT or (status >= 500 and not message.startswith(_MALFORMED)):  # noqa: PLR2004 - HTTP

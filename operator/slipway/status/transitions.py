@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from slipway.api import ConditionStatus, ConditionType, Reason
+from slipway.api import ConditionStatus, ConditionType, Reason, Verdict
 from slipway.decide.recorded import Recorded
 from slipway.domain import lenient
 from slipway.domain.objects import Manifest
@@ -52,6 +52,21 @@ def urgent(old: Manifest, new: Manifest) -> bool:
     return _essentials(old) != _essentials(new) or not _faulty_pods(new) <= _faulty_pods(old)
 
 
+def starts_rollout(old: Manifest, new: Manifest) -> bool:
+    """Return whether a change of status is nothing but the start of a rollout: what served still does, and nothing failed."""
+    before, after = Recorded.read(old), Recorded.read(new)
+    ready_before, ready_after = find(old, ConditionType.READY), find(new, ConditionType.READY)
+    return (
+        ready_before.get("status") == ConditionStatus.TRUE
+        and ready_after.get("reason") == Reason.ROLLING_OUT
+        and before.current == after.current
+        and _standing(old) == _standing(new)
+        and _failures(new) <= _failures(old)
+        and _faulty_pods(new) <= _faulty_pods(old)
+        and not changes_decision(old, new)
+    )
+
+
 def changes_decision(old: Manifest, new: Manifest) -> bool:
     """Return whether the next decision differs because a status has been written.
 
@@ -93,6 +108,19 @@ def _essentials(status: Manifest) -> tuple[object, ...]:
         [(item.get("status"), item.get("reason")) for item in lenient.items(status.get("conditions"))],
         [(item.get("revision"), item.get("verdict")) for item in lenient.items(status.get("history"))],
     )
+
+
+def _standing(status: Manifest) -> list[tuple[object, object]]:
+    """Return the conditions that the start of a rollout leaves as they are."""
+    kept = {str(ConditionType.AVAILABLE), str(ConditionType.ROLLED_BACK)}
+    items = lenient.items(status.get("conditions"))
+    return [(item.get("type"), item.get("status")) for item in items if item.get("type") in kept]
+
+
+def _failures(status: Manifest) -> set[object]:
+    """Return the revisions that have failed."""
+    items = lenient.items(status.get("history"))
+    return {str(item.get("revision")) for item in items if item.get("verdict") == Verdict.FAILED}
 
 
 def _faulty_pods(status: Manifest) -> set[tuple[str, str]]:

@@ -7,7 +7,7 @@ import pytest
 from slipway.controller.reconciler import Result
 from slipway.controller.status_writer import FIRST_STATUS_SECONDS, MERGE_SECONDS
 from slipway.domain.objects import Key, Manifest, Ref
-from slipway.kube import ConflictError, NotFoundError, RejectedError, RetryableError
+from slipway.kube import ConflictError, NamespaceEndsError, NotFoundError, RejectedError, RetryableError
 from slipway.kube.verification import Verification
 from slipway.status import transitions
 from tests.kit.reconciler_bench import KEY, Bench
@@ -97,6 +97,29 @@ async def test_a_rejection_is_reported_and_retried_with_growing_pauses(bench: Be
     assert "apply Service digits" in bench.client.take_calls()
     await bench.reconciler.reconcile(KEY)
     assert bench.client.statuses[-1]["conditions"][0]["reason"] != "QuotaExceeded"
+
+
+async def test_a_namespace_that_is_being_deleted_is_no_fault_of_its_models(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.resource()
+    bench.pod()
+    await bench.reconciler.reconcile(KEY)
+    for kind in ("Service digits", "Service digits-headless", "Deployment digits", "ControllerRevision digits-1"):
+        message = f"{kind} is forbidden: unable to create new content in namespace ns because it is being terminated"
+        bench.client.errors[f"apply {kind}"] = [NamespaceEndsError(message)]
+        bench.child_deleted(Ref(*kind.split()))
+    bench.client.take_calls()
+    outcome = await bench.reconciler.reconcile(KEY)
+    assert outcome.result is not Result.REJECTED
+    assert outcome.requeue_after is not None
+    calls = bench.client.take_calls()
+    assert len([call for call in calls if call.startswith("apply")]) == 1, "nor can anything else be created"
+    assert not any(call.startswith("create Event") for call in calls)
+    assert not any(item["reason"] == "ApplyFailed" for item in bench.client.statuses[-1]["conditions"])
+    assert not [record for record in caplog.records if record.levelname != "INFO"]
+    await bench.reconciler.reconcile(KEY)
+    assert not any(call.startswith("apply") for call in bench.client.take_calls()), "not again with each event"
 
 
 async def test_a_foreign_deployment_ends_the_plan(bench: Bench) -> None:

@@ -45,6 +45,7 @@ class FakeTransport:
 
     async def stream(self, request: Request, idle: float) -> AsyncIterator[bytes]:
         self.sent.append(request)
+        yield b""
         for line in self.lines:
             yield line
 
@@ -78,6 +79,7 @@ def event(event_type: str, body: Manifest) -> bytes:
 
 async def watched(client: Client) -> list[tuple[str, str]]:
     events = client.watch("Service", None, "a=b", "10")
+    assert await anext(events) == ("OPENED", {}), "whoever waits for it learns that the watch was accepted"
     return [(event_type, body["metadata"]["resourceVersion"]) async for event_type, body in events]
 
 

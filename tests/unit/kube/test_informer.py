@@ -3,7 +3,7 @@
 import pytest
 
 from slipway.domain.objects import Ref
-from slipway.kube import ResourceExpiredError, RetryableError
+from slipway.kube import RejectedError, ResourceExpiredError, RetryableError
 from tests.kit.scripted_source import KEY, Script, Scripted, play, service
 
 
@@ -18,7 +18,7 @@ async def test_a_list_in_pages_then_a_watch_from_there() -> None:
     assert scripted.causes == []
     assert scripted.queue.deleted == [KEY]
     assert scripted.cache.verification.is_stale(KEY)
-    assert scripted.informer.synced.is_set()
+    assert scripted.scope.usable()
     assert scripted.informer.age() < 20
 
 
@@ -52,7 +52,7 @@ async def test_a_list_that_breaks_off_removes_nothing() -> None:
     scripted = Scripted(Script([[([service("b", 5)], "10"), RetryableError("reset")]], []))
     scripted.cache.upsert(service("a", 1))
     with pytest.raises(RetryableError):
-        await scripted.informer.resync()
+        await scripted.informer.resync(scripted.scope)
     assert scripted.names == {"a", "b"}
 
 
@@ -68,3 +68,26 @@ async def test_a_watch_that_ends_at_once_without_an_event_is_not_restarted_witho
     scripted = await play(script)
     assert scripted.causes == ["error"] * 3
     assert script.requests == ["list", "watch 10", "watch 10", "watch 10", "list", "watch 20"]
+
+
+async def test_a_refused_list_makes_the_scope_lost_until_it_is_answered() -> None:
+    refused = [RejectedError("services is forbidden")]
+    scripted = Scripted(Script([refused, refused, [([service("a", 1)], "7")]], []))
+    seen: list[tuple[bool, str, float | None]] = []
+    scripted.scope.on_change = lambda scope: seen.append(
+        (scope.usable(), scope.lost(), scripted.informer.age_unless_lost())
+    )
+    await scripted.play()
+    assert [entry[:2] for entry in seen] == [(False, "services is forbidden"), (True, "")]
+    assert seen[0][2] is None, "it is no silence of the API server"
+    assert scripted.causes == ["rejected", "rejected"]
+
+
+async def test_a_refused_watch_is_noticed_although_lists_are_answered() -> None:
+    scripted = Scripted(Script([[([], "10")]], [[RejectedError("cannot watch")]]))
+    failing: list[str] = []
+    listed = scripted.scope.failed
+    scripted.scope.failed = lambda kind, error: (listed(kind, error), failing.append(scripted.scope.failing()))  # type: ignore[assignment,func-returns-value]
+    await scripted.play()
+    assert failing == ["cannot watch"]
+    assert scripted.scope.failing() == "", "the watch was accepted at last"

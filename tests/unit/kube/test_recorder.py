@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from slipway.domain.objects import Key, Manifest
-from slipway.kube import ApiError, ConflictError, NotFoundError, RetryableError
+from slipway.kube import ApiError, ConflictError, NamespaceEndsError, NotFoundError, RetryableError
 from slipway.kube.recorder import EventRecorder
 
 KEY = Key("ns", "digits")
@@ -93,10 +93,17 @@ async def test_the_budget_of_one_is_not_that_of_another(bench: Bench) -> None:
     assert len(bench.writer.created) == 12
 
 
-@pytest.mark.parametrize("error", [RetryableError("down"), NotFoundError("the namespace is being terminated")])
+@pytest.mark.parametrize("error", [RetryableError("down"), NotFoundError("it has expired")])
 async def test_an_event_that_cannot_be_written_raises_nothing(bench: Bench, error: ApiError) -> None:
     bench.writer.error = error
     await bench.recorder.record(KEY, "uid", Event())
     bench.writer.error = None
     await bench.recorder.record(KEY, "uid", Event())
     assert len(bench.writer.created) == 1
+
+
+async def test_an_event_of_a_namespace_that_ends_is_dropped(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    bench.writer.error = NamespaceEndsError("it is being terminated")
+    await bench.recorder.record(KEY, "uid", Event())
+    assert bench.counts == ["dropped"], "it is no failure: nobody could read it"
+    assert caplog.records == []

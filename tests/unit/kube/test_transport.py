@@ -11,7 +11,16 @@ import pytest
 from aiohttp import web
 
 from slipway.domain.objects import Apply, Key
-from slipway.kube import Cache, Client, RetryableError, Transport
+from slipway.kube import (
+    ApiError,
+    Cache,
+    Client,
+    NamespaceEndsError,
+    NotFoundError,
+    RejectedError,
+    RetryableError,
+    Transport,
+)
 from slipway.kube.lease import LeaderElector
 from slipway.status.pod import project
 
@@ -167,5 +176,32 @@ async def test_an_event_that_is_not_the_api_servers_is_retried(tmp_path: Path, l
         return web.Response(text=line + "\n")
 
     async with served(tmp_path, strange, parallel=1) as (client, _):
+        events = client.watch("Service", None, "", "1")
+        assert (await anext(events))[0] == "OPENED"
         with pytest.raises(RetryableError, match="not an event"):
-            await anext(client.watch("Service", None, "", "1"))
+            await anext(events)
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "error"),
+    [
+        (
+            403,
+            'services "a" is forbidden: unable to create new content in namespace b because it is being terminated',
+            NamespaceEndsError,
+        ),
+        (404, 'namespaces "b" not found', NamespaceEndsError),
+        (403, 'services is forbidden: User "u" cannot list resource "services"', RejectedError),
+        (404, 'services "a" not found', NotFoundError),
+    ],
+)
+async def test_what_ends_with_its_namespace_is_told_from_other_refusals(
+    tmp_path: Path, status: int, message: str, error: type[ApiError]
+) -> None:
+    async def refuse(_: web.Request) -> web.Response:
+        return web.json_response({"message": message}, status=status)
+
+    async with served(tmp_path, refuse, parallel=1) as (client, _):
+        with pytest.raises(error) as raised:
+            await client.get("Service", "b", "a")
+    assert type(raised.value) is error
