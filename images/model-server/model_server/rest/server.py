@@ -106,6 +106,7 @@ class RestServer(socketserver.ThreadingMixIn, HTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    raw_requestline: bytes
     _target: Target
     disable_nagle_algorithm = True
     wbufsize = -1
