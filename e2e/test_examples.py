@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -43,20 +44,20 @@ def split(name: str) -> tuple[Array, Array]:
         return file["inputs"], file["targets"]
 
 
-def served(kubectl: Kubectl, name: str, input_name: str, values: Array, batch: int = 32) -> dict[str, Array]:
+def served(kubectl: Kubectl, name: str, input_name: str, values: Array, model: str = "") -> dict[str, Array]:
     with traffic.held(kubectl, name) as predictor:
-        return dict(predict_all(predictor, name, {input_name: values}, batch).answers)
+        return dict(predict_all(predictor, model or name, {input_name: values}, 32).answers)
 
 
-def digits(kubectl: Kubectl, name: str) -> None:
+def digits(kubectl: Kubectl, name: str, model: str = "") -> None:
     images, targets = split("digits")
-    answers = served(kubectl, name, "image", images)
+    answers = served(kubectl, name, "image", images, model)
     assert float((answers["digit"] == targets).mean()) == pytest.approx(
         example_models.of("digits").metrics["accuracy"], abs=0.01
     )
     assert answers["probabilities"].sum(axis=1) == pytest.approx(1, abs=1e-5)
     with service(kubectl, name) as route:
-        rest = rest_digits(f"{route.http}/v1/models/{name}:predict", images[:8])
+        rest = rest_digits(f"{route.http}/v1/models/{model or name}:predict", images[:8])
     assert rest.tolist() == answers["digit"][:8].tolist()
 
 
@@ -84,6 +85,7 @@ CASES: dict[str, tuple[str, Callable[[Kubectl, str], None]]] = {
     "gate-regression.yaml": ("diabetes-gated", diabetes),
     "pause.yaml": ("digits-paused", digits),
     "pinned.yaml": ("digits-pinned", digits),
+    "served-name.yaml": ("digits-renamed", partial(digits, model="Digits_CNN")),
 }
 
 

@@ -1,4 +1,4 @@
-"""GetModelStatus, GetModelMetadata, reload, health and reflection."""
+"""GetModelStatus, GetModelMetadata, reload and health."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,6 @@ from typing import Any
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from model_server.protobuf import generated
 from tests.conformance.wire import PATIENCE, Target, refused, spec
@@ -114,13 +113,3 @@ def test_health(target: Target, service: str) -> None:
         health_pb2.HealthCheckRequest(service=service), timeout=PATIENCE
     )
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
-
-
-def test_reflection_lists_the_services(target: Target) -> None:
-    """Reflection is linked into the server: a client without .proto files finds both services."""
-    listing = reflection_pb2.ServerReflectionRequest(list_services="")
-    answers = reflection_pb2_grpc.ServerReflectionStub(target.channel).ServerReflectionInfo(
-        iter([listing]), timeout=PATIENCE
-    )
-    names = {service.name for service in next(answers).list_services_response.service}
-    assert {"tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"} <= names

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 import grpc
 import numpy as np
@@ -90,6 +91,20 @@ def test_flags_need_an_equals_sign_and_unknown_ones_are_ignored(
     with launcher.serving(tmp_path / "log", *half(models), "--model_name=m", "--nonsense=1") as server:
         assert server.target.post("/v1/models/m:predict", {"instances": [[2.0]]}).json == {"predictions": [[3.0]]}
     assert "unknown argument: --nonsense=1" in server.log.read_text(errors="replace")
+
+
+@pytest.mark.parametrize("name", ["half_plus_two", "ResNet50", "Res Net$(50)", "a?b#c%d", "mod\u00e8le"])
+def test_a_model_may_be_called_almost_anything(launcher: Launcher, models: Path, tmp_path: Path, name: str) -> None:
+    """The name of the flag is the name of requests, in REST's path percent-encoded, and the label of metrics."""
+    config = tmp_path / "monitoring"
+    config.write_text("prometheus_config { enable: true }")
+    flags = [f"--model_base_path={models / 'half'}", f"--model_name={name}", f"--monitoring_config_file={config}"]
+    with launcher.serving(tmp_path / "log", *flags) as server:
+        target = server.target
+        assert values(target.predict(name, {"x": [2.0]}).outputs["y"]).tolist() == [3.0]
+        answer = target.post(f"/v1/models/{quote(name, safe='')}:predict", {"instances": [[2.0]]})
+        assert answer.json == {"predictions": [[3.0]]}
+        assert target.metric("request_count", model_name=name, status="OK") == 2
 
 
 def test_no_port_before_the_model(launcher: Launcher, models: Path, tmp_path: Path) -> None:

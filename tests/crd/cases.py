@@ -231,6 +231,24 @@ BAD = (
             "a C1 control": "\x85",
         }.items()
     ),
+    *(
+        Bad(
+            f"served name {what}",
+            body(runtime={"modelName": name}),
+            ("spec.runtime.modelName must not contain '/', ':' or control characters",),
+        )
+        for what, name in {
+            "with a slash": "team/model",
+            "with a colon": "model:predict",
+            "with a line break": "model\n",
+            "that begins with a space": " model",
+            "that ends with a space": "model ",
+            "that is a dot": ".",
+            "that is two dots": "..",
+        }.items()
+    ),
+    Bad("empty served name", body(runtime={"modelName": ""}), ("spec.runtime.modelName",)),
+    Bad("endless served name", body(runtime={"modelName": "m" * 201}), ("spec.runtime.modelName", "200")),
     Bad(
         "batch of nothing", body(runtime={"batching": {"maxBatchSize": 0}}), ("spec.runtime.batching.maxBatchSize", "1")
     ),
@@ -341,6 +359,9 @@ GOOD = {
         },
         resources={"requests": {"cpu": 1, "memory": "1.5Gi"}, "limits": {"memory": "2e9"}},
     ),
+    "served name": body(runtime={"modelName": "half_plus_two"}),
+    "served name of other characters": body(runtime={"modelName": "Res-Net.v1 $(50)?#%\u00e9\u2603"}),
+    "longest served name": body(runtime={"modelName": "m" * 200}),
     "image by digest": body(runtime={"image": f"host:5000/me/server:1.2@{DIGEST}"}),
     "GPU": body(gpu={"count": 2, "product": "NVIDIA-A100-SXM4-80GB", "memoryFraction": 0.9}),
     "GPU with its image": body(gpu={}, runtime={"image": "tensorflow/serving:2.20.0-gpu"}),
@@ -385,6 +406,7 @@ GOOD = {
         model={"uri": "https://host/" + "a" * 2035, "version": 9007199254740991, "digest": DIGEST},
         runtime={
             "image": "a" * 512,
+            "modelName": "m" * 200,
             "batching": {"maxBatchSize": 65536, "numBatchThreads": 1024},
             "args": {f"flag_{'f' * 200}_{number}": "v" * 1024 for number in range(48)},
         },

@@ -16,6 +16,23 @@ from tests.integration.world import World, now, requests, writes
 AUTOSCALING = {"minReplicas": 1, "maxReplicas": 3}
 
 
+def test_a_served_name_reaches_server_prober_and_status(world: World, start: StartOperator) -> None:
+    start(world)
+    gate = {"golden": {"path": "golden.npz"}, "metrics": {"accuracy": ">=0.9"}}
+    world.create("digits", runtime={"modelName": "half_plus_two"}, rollout={"gate": gate})
+    world.settle("digits")
+    template = world.get("Deployment", "digits")["spec"]["template"]["spec"]
+    assert "--model_name=half_plus_two" in template["containers"][0]["args"]
+    assert "--model=half_plus_two" in template["initContainers"][1]["args"]
+    url = f"http://digits.{world.namespace}.svc:8501/v1/models/"
+    eventually(lambda: world.status("digits")["endpoints"]["rest"] == f"{url}half_plus_two", "the status names it")
+    world.patch("digits", runtime={"modelName": "ResNet50"})
+    eventually(lambda: world.status("digits").get("updateRevision") == 2, "another name is another revision")
+    eventually(lambda: world.status("digits")["endpoints"]["rest"] == f"{url}ResNet50", "the status follows")
+    world.patch("digits", runtime={"modelName": None})
+    eventually(lambda: world.status("digits")["endpoints"]["rest"] == f"{url}digits", "without: that of the resource")
+
+
 def test_creation_creates_every_child_with_an_owner_and_costs_two_status_writes(
     world: World, start: StartOperator
 ) -> None:

@@ -166,10 +166,6 @@ def test_option_errors(arguments: list[str], text: str) -> None:
         ('model_config_list { config { name: "a" base_path: "/a" } }',
          "INVALID_ARGUMENT: Illegal setting neither ModelServerConfig::model_type (deprecated) nor "),
         (('model_config_list { config { name: "a" base_path: "/a" model_platform: "tensorflow" '
-         'version_labels { key: "l" value: 2 } } }'),
-         ("FAILED_PRECONDITION: Request to assign label to version 2 of model a, which is not currently available for "
-         "inference")),
-        (('model_config_list { config { name: "a" base_path: "/a" model_platform: "tensorflow" '
          'logging_config { sampling_config { sampling_rate: 1 } } } }'),
          "INVALID_ARGUMENT: No request-logger-creator provided."),
     ],

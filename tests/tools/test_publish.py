@@ -108,6 +108,21 @@ def test_names_that_are_none(volume: Path, name: str) -> None:
         publish(Publication(volume, name), io.BytesIO(tar(model())), lambda _line: None)
 
 
+@pytest.mark.parametrize(
+    ("name", "allowed"), [("My Model_1", "my-model-1"), ("../x", "x"), ("-", "model"), ("a" * 70, "a" * 63)]
+)
+def test_a_name_that_is_none_is_answered_with_one(volume: Path, send: Send, name: str, allowed: str) -> None:
+    with pytest.raises(ModelError, match=f"'{allowed}' is one$"):
+        publish(Publication(volume, name), io.BytesIO(tar(model())), lambda _line: None)
+    assert publish(Publication(volume, allowed), io.BytesIO(tar(model())), lambda _line: None).version == 1
+
+
+def test_the_nearest_model_in_a_stream_is_named(send: Send) -> None:
+    with pytest.raises(ModelError) as refused:
+        send(tar(below("export/Servo/1", model()) | {"code/train.py": b""}))
+    assert refused.value.message.endswith("send the content of 'export/Servo' alone (tar -C FOLDER -cf - .)")
+
+
 def test_what_killed_publishers_left_goes_after_a_day(send: Send, volume: Path) -> None:
     for name, age in (("old", 90_000), ("new", 60)):
         path = write(volume / f".publish-{name}", {"half": b""})

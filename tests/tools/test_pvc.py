@@ -109,9 +109,64 @@ def test_links_inside_the_model(claim: Path, fetch: Run, models: Path) -> None:
     write(claim / "digits", model())
     (claim / "digits" / "assets" / "token").symlink_to("../../../secrets/token")
     done = fetch("pvc://claim/digits", f"--source={claim}/digits")
-    assert (done.code, done.reason) == (1, "UnsafeArchive")
-    assert "symbolic link" in done.text
+    assert (done.code, done.reason) == (1, "SourceForbidden")
+    assert "'assets/token' is a link that leaves its claim" in done.text
     assert not list(models.rglob("token"))
+
+
+def test_links_that_stay_on_the_claim_are_followed(claim: Path, fetch: Run, models: Path) -> None:
+    """As a content-addressed store lays models out: files are links to blobs, a folder is one too."""
+    write(claim / "blobs", {"a": model()["saved_model.pb"]})
+    write(claim / "shared", {"vocabulary.txt": b"a b c"})
+    write(claim / "digits" / "1", {"variables/variables.index": b"x"})
+    (claim / "digits" / "1" / "saved_model.pb").symlink_to("../../blobs/a")
+    (claim / "digits" / "1" / "assets").symlink_to("../../shared")
+    (claim / "digits" / "1" / "assets.extra").symlink_to("assets")
+    done = fetch("pvc://claim/digits", f"--source={claim}/digits")
+    assert (done.code, done.message.get("version")) == (0, 1), done.stderr
+    copied = models / "digits" / "1"
+    assert not [path for path in copied.rglob("*") if path.is_symlink()]
+    assert (copied / "assets" / "vocabulary.txt").read_bytes() == b"a b c"
+    assert done.message["digest"] == coreutils_digest(copied)
+
+
+@pytest.mark.parametrize(
+    ("target", "reason", "words"),
+    [
+        ("../../secrets", "SourceForbidden", "links are followed if they are relative and stay on it"),
+        ("/models/digits", "SourceForbidden", "leaves its claim"),
+        ("/etc/passwd", "SourceForbidden", "leaves its claim"),
+        ("gone", "SourceNotFound", "is a link to 'gone', which is not there"),
+        ("link", "SourceNotFound", "is a link to 'link', which is not there"),
+        (".", "UnsafeArchive", "'link' is a link to a folder that it is in"),
+        ("assets/up", "UnsafeArchive", "is a link to a folder that it is in"),
+        ("pipe", "UnsafeArchive", "'link' is a device, pipe or socket"),
+    ],
+)
+def test_links_that_cannot_be_followed(claim: Path, fetch: Run, target: str, reason: str, words: str) -> None:
+    write(claim / "digits", model())
+    if target == "pipe":
+        os.mkfifo(claim / "pipe")
+        target = "../pipe"
+    if target == "assets/up":
+        (claim / "digits" / "assets" / "up").symlink_to("..")
+    (claim / "digits" / "link").symlink_to(target)
+    done = fetch("pvc://claim/digits", f"--source={claim}/digits")
+    assert (done.code, done.reason) == (1, reason)
+    assert words in done.text
+
+
+def test_a_file_that_becomes_a_way_out_while_it_is_copied(claim: Path) -> None:
+    """Whoever writes to the claim may exchange a folder for a link after it was looked at."""
+    write(claim / "digits" / "assets", {"token": b"plain"})
+    real, mount = claim / "digits" / "assets" / "token", claim.resolve()
+    (claim / "digits" / "assets").rename(claim / "digits" / "before")
+    (claim / "digits" / "assets").symlink_to("../../secrets")
+    with pytest.raises(ModelError) as caught:
+        pvc.open_inside(PurePosixPath("assets/token"), real, mount)
+    assert caught.value.reason == Reason.SOURCE_FORBIDDEN
+    with pvc.open_inside(PurePosixPath("before/token"), claim / "digits" / "before" / "token", mount) as opened:
+        assert opened.read() == b"plain"
 
 
 def test_pipes_and_sockets_are_not_waited_for(claim: Path, fetch: Run) -> None:
@@ -137,9 +192,10 @@ def test_a_file_that_grows_while_it_is_copied_is_not_followed_beyond_the_limit(
     write(tmp_path / "model", {"saved_model.pb": bytes(8 * CHUNK)})
     empty = tmp_path / "empty"
     empty.touch()
-    monkeypatch.setattr(pvc, "_walk", lambda _: iter([(PurePosixPath("saved_model.pb"), empty.stat())]))
+    path = PurePosixPath("saved_model.pb")
+    monkeypatch.setattr(pvc, "_walk", lambda *_: iter([(path, tmp_path / "model" / path, empty.stat())]))
     with pytest.raises(ModelError) as caught:
-        pvc._copy(tmp_path / "model", tmp_path / "target", Budget(Limits(max_bytes=2 * CHUNK), "the model"))
+        pvc._copy(tmp_path / "model", tmp_path / "target", Budget(Limits(max_bytes=2 * CHUNK), "the model"), tmp_path)
     assert caught.value.reason == Reason.TOO_LARGE
     assert (tmp_path / "target" / "saved_model.pb").stat().st_size <= 2 * CHUNK
 

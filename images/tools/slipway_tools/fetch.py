@@ -20,6 +20,7 @@ from slipway_tools.archives.writer import FOLDER_MODE, sync_folder, sync_tree
 from slipway_tools.digest import Measured, measure
 from slipway_tools.errors import ModelError, Reason
 from slipway_tools.golden_fetch import GoldenSource, bring
+from slipway_tools.layout import parse_version
 from slipway_tools.limits import Limits
 from slipway_tools.result import Fetched
 from slipway_tools.sources import pvc
@@ -179,7 +180,7 @@ def _move(found: locate.Located, destination: Path) -> None:
     target = destination / str(found.version)
     shutil.rmtree(target, ignore_errors=True)
     for other in list(destination.iterdir()):
-        if locate.parse_version(other.name) is not None:
+        if parse_version(other.name) is not None:
             shutil.rmtree(other)
     found.path.chmod(FOLDER_MODE)
     sync_tree(found.path)

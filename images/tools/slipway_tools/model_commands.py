@@ -14,8 +14,8 @@ from slipway_tools import __version__, fetch, publish, result
 from slipway_tools.digest import PATTERN, measure
 from slipway_tools.errors import InterruptedBySignal, ModelError, Reason, from_os_error
 from slipway_tools.golden_fetch import GoldenSource
+from slipway_tools.layout import parse_version
 from slipway_tools.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_FILES, Limits
-from slipway_tools.locate import parse_version
 from slipway_tools.sources.authorities import Authorities
 from slipway_tools.sources.http import Policy
 

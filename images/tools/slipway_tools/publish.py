@@ -12,11 +12,12 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from slipway_tools import locate, savedmodel
 from slipway_tools.archives import unpack_from
+from slipway_tools.archives.names import shown
 from slipway_tools.archives.writer import FOLDER_MODE, sync_folder, sync_tree
 from slipway_tools.digest import measure
 from slipway_tools.errors import ModelError, Reason
@@ -26,6 +27,7 @@ from slipway_tools.result import Fetched
 
 _PREFIX = ".publish-"
 _STALE_SECONDS = 24 * 3600
+_MAX_NAME = 63
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?")
 
 
@@ -51,13 +53,14 @@ def publish(publication: Publication, stream: BinaryIO, log: Callable[[str], Non
     if not _NAME.fullmatch(publication.name):
         raise ModelError(
             Reason.INTERNAL_ERROR,
-            f"--name: {publication.name!a} is not a name of lower-case letters, digits, '-' and '.'",
+            f"--name: {publication.name!a} is not a name of at most {_MAX_NAME} lower-case letters, digits, '-' and '.'; "
+            f"{_valid(publication.name)!a} is one",
         )
     _remove_stale(publication.directory)
     staging = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=publication.directory))
     try:
         unpack_from(stream, staging, publication.limits)
-        found = locate.locate(staging, publication.version)
+        found = locate.locate(staging, publication.version, _in_stream)
         measured = verify(found.path, publication.digest, publication.tags, "the stream")
         result = Fetched.of(measured, found.version)
         found.path.chmod(FOLDER_MODE)
@@ -71,6 +74,15 @@ def publish(publication: Publication, stream: BinaryIO, log: Callable[[str], Non
         shutil.rmtree(staging, ignore_errors=True)
     log(f"{home}/{result.version}: {result.files} files, {result.bytes} bytes, {result.digest}")
     return result
+
+
+def _in_stream(folder: PurePosixPath) -> str:
+    return f"send the content of {shown(str(folder))} alone (tar -C FOLDER -cf - .)"
+
+
+def _valid(name: str) -> str:
+    """Return what is nearest to a name and allowed."""
+    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.")[:_MAX_NAME].strip("-.") or "model"
 
 
 def _place(source: Path, target: Path, result: Fetched) -> None:

@@ -43,6 +43,14 @@ _IMAGE = (
 )
 
 
+# What the server's REST paths can carry: /v1/models/NAME:predict. Over gRPC it would take anything.
+_SERVED_NAME = excludes(
+    r"[/:\x00-\x1f\x7f-\x9f]|^\s|\s$|^[.][.]?$",
+    "spec.runtime.modelName must not contain '/', ':' or control characters, nor begin or end with a space, nor be '.' or "
+    "'..': REST clients name the model in a path",
+)
+
+
 class Runtime(ApiModel):
     """The server that runs the model."""
 
@@ -57,6 +65,10 @@ class Runtime(ApiModel):
     """Version of TensorFlow Serving, such as `2.20.0`. Default: the operator's."""
     image: Annotated[str, Field(pattern=_IMAGE, max_length=512)] | None = None
     """Your own image with `tensorflow_model_server`, instead of `version`."""
+    model_name: Annotated[str, Field(min_length=1, max_length=200), Rules(_SERVED_NAME)] | None = None
+    """Name that requests ask for, such as `half_plus_two` or `ResNet50`. Default: the name of the ModelDeployment, which is
+    that of its Services in any case. A change is a new revision: during its rollout pods with either name answer, each
+    only to its own."""
     batching: Batching | None = None
     """Turns server-side batching on."""
     warmup: Warmup | None = None

@@ -34,7 +34,7 @@ class Endpoints(ApiModel):
     grpc: str
     """Target of a gRPC channel, `HOST:PORT`."""
     rest: str
-    """URL of the model's REST API."""
+    """URL of the model's REST API; its last part is the name that the target revision gives the model."""
     headless: str
     """Target of a gRPC channel with client-side load balancing, such as `dns:///HOST:PORT` with round_robin."""
 

@@ -44,7 +44,7 @@ class Flag:
 
 _BOOL, _INT32, _INT64, _FLOAT, _TEXT = Kind.BOOL, Kind.INT32, Kind.INT64, Kind.FLOAT, Kind.TEXT
 _PORT = "Slipway sets it, so that Services and probes find the server: remove it"
-_MODEL = "Slipway sets it from metadata.name and spec.model: remove it"
+_MODEL = "Slipway sets it from spec.model: remove it"
 _ONE_MODEL = "a ModelDeployment serves one model: create another ModelDeployment for another model"
 _IMMUTABLE = "a pod serves one version of its model for its whole life: change spec.model instead"
 _PLAIN = "the probes speak plain gRPC: remove it"
@@ -64,7 +64,7 @@ FLAGS: dict[str, Flag] = {
     "allow_version_labels_for_unavailable_models": Flag(_BOOL),
     "model_config_file": Flag(_TEXT, reserved=_ONE_MODEL),
     "model_config_file_poll_wait_seconds": Flag(_INT32, reserved=_ONE_MODEL),
-    "model_name": Flag(_TEXT, reserved=_MODEL),
+    "model_name": Flag(_TEXT, reserved="use spec.runtime.modelName instead"),
     "model_base_path": Flag(_TEXT, reserved=_MODEL),
     "num_load_threads": Flag(_INT32),
     "num_unload_threads": Flag(_INT32),

@@ -29,6 +29,7 @@ PARTS: dict[str, Any] = {
     "rollout": {"gate"},
 }
 """Fields of the spec that make a revision. The others (replicas, autoscaling, the rest of rollout) change no pod."""
+_MODEL_NAME = "--model_name="
 _EMPTY: tuple[object, ...] = ({}, [])
 
 
@@ -75,6 +76,16 @@ class Revision:
             return Gpu.model_validate(self.spec.get("gpu"))
         except ValueError:
             return None
+
+    @property
+    def served_name(self) -> str:
+        """Name that its server gives the model, as its template says; empty if it says none."""
+        arguments = _container(lenient.mapping(self.template, "spec").get("containers"), names.SERVER_CONTAINER).get(
+            "args"
+        )
+        given = [text for text in arguments if isinstance(text, str)] if isinstance(arguments, list) else []
+        # In a template `$$` stands for `$`.
+        return next((text.partition("=")[2].replace("$$", "$") for text in given if text.startswith(_MODEL_NAME)), "")
 
     @property
     def uses_pin(self) -> bool:

@@ -40,6 +40,11 @@ class Images:
     pull_policy: str
 
 
+def served_name(name: str, runtime: Runtime) -> str:
+    """Return the name under which ModelDeployment `name` serves its model."""
+    return name if runtime.model_name is None else runtime.model_name
+
+
 def server_image(runtime: Runtime, gpu: Gpu | None, defaults: Defaults) -> str:
     """Return the image of the server: the user's own, or that of the version, with `-gpu` for NVIDIA."""
     if runtime.image is not None:

@@ -14,7 +14,7 @@ from slipway.api import Gate, ModelDeploymentSpec
 from slipway.domain import names
 from slipway.domain.objects import Manifest
 from slipway.domain.pod_defaults import PodDefaults
-from slipway.domain.servers import Images
+from slipway.domain.servers import Images, served_name
 from slipway.render.shared import GOLDEN, MODELS, literal, resources, restricted
 from slipway.render.termination import STOP_SECONDS
 
@@ -52,7 +52,7 @@ def _prober(
         "args": [
             "prober",
             f"--server=127.0.0.1:{names.GRPC_PORT}",
-            f"--model={name}",
+            f"--model={literal(served_name(name, spec.runtime))}",
             f"--revision={number}",
             f"--golden={GOLDEN}",
             f"--gate={literal(_json(gate))}",

@@ -5,7 +5,7 @@ import math
 from slipway.api import Batching, ModelDeploymentSpec, parse_duration
 from slipway.domain import flags, names
 from slipway.domain.objects import Manifest
-from slipway.domain.servers import Images, Version
+from slipway.domain.servers import Images, Version, served_name
 from slipway.render import gpu, termination
 from slipway.render.shared import CONFIG, MODELS, literal, resources, restricted
 
@@ -52,8 +52,8 @@ def arguments(name: str, spec: ModelDeploymentSpec, version: Version | None) -> 
     found = {
         "port": str(names.GRPC_PORT),
         "rest_api_port": str(names.REST_PORT),
-        "model_name": name,
-        "model_base_path": f"{MODELS}/{name}",
+        "model_name": served_name(name, spec.runtime),
+        "model_base_path": f"{MODELS}/{name}",  # whatever the model is called: no text of a user's becomes a path
         # One version for the pod's whole life, found once; a model that does not load ends the server at once instead of
         # after five attempts a minute apart without an open port.
         "file_system_poll_wait_seconds": "0",

@@ -4,11 +4,12 @@ Stable: nothing in it changes while nothing happens. Its only times are those of
 """
 
 from datetime import UTC, datetime
+from urllib.parse import quote
 
 from slipway.api import ConditionType, PodState, Reason
 from slipway.decide import Plan, State, judge
 from slipway.domain import lenient, names
-from slipway.domain.objects import Key, Manifest, Pod, Rejection
+from slipway.domain.objects import Manifest, Pod, Rejection
 from slipway.status import conditions, history
 from slipway.status.conditions import ConditionState
 from slipway.status.status_input import StatusInput
@@ -40,7 +41,7 @@ def compute(state: State, plan: Plan, rejections: tuple[Rejection, ...], now: da
         "targetRevision": judgement.target,
         "modelVersion": target.get("modelVersion"),
         "digest": target.get("digest"),
-        "endpoints": _endpoints(state.key) if judgement.update is not None else None,
+        "endpoints": _endpoints(state, judgement.target) if judgement.update is not None else None,
         **_numbers(given),
         "selector": f"{names.NAME_LABEL}={state.key.name}",
         "conditions": [
@@ -80,12 +81,14 @@ def _is_updated(pod: Pod, target: int | None) -> bool:
     return pod.revision == target and not gone
 
 
-def _endpoints(key: Key) -> Manifest:
+def _endpoints(state: State, target: int | None) -> Manifest:
+    key, revision = state.key, state.revision(target)
+    model = (revision.served_name if revision else "") or key.name
     host = f"{names.service(key.name)}.{key.namespace}.svc"
     headless = f"{names.headless_service(key.name)}.{key.namespace}.svc"
     return {
         "grpc": f"{host}:{names.GRPC_PORT}",
-        "rest": f"http://{host}:{names.REST_PORT}/v1/models/{key.name}",
+        "rest": f"http://{host}:{names.REST_PORT}/v1/models/{quote(model, safe='')}",
         "headless": f"dns:///{headless}:{names.GRPC_PORT}",
     }
 

@@ -57,12 +57,39 @@ def test_labels(served: Server, base: Path) -> None:
     assert caught.value.details() == "Unrecognized servable version label: old"
 
 
+STABLE_AND_CANARY = 'version_labels { key: "stable" value: 1 } version_labels { key: "canary" value: 2 }'
+EVERY = "model_version_policy { all {} } "
+
+
+def test_a_start_waits_for_the_labelled_versions(base: Path, tmp_path: Path) -> None:
+    """The ports open when every version was tried, so each label has its version, whichever was loaded first."""
+    add_version(base / "a", 2)
+    file = tmp_path / "models.pbtxt"
+    file.write_text(listed(entry(base, "a", EVERY + STABLE_AND_CANARY), entry(base, "b")))
+    with serving(tmp_path / "log", f"--model_config_file={file}", *FAST) as server:
+        for label, version in (("stable", 1), ("canary", 2)):
+            assert server.predict("a", {"x": [[2.0]]}, label=label).model_spec.version.value == version
+
+
+@pytest.mark.parametrize("policy", ["", EVERY, "model_version_policy { specific { versions: 2 } } "])
+def test_a_start_fails_for_a_label_whose_version_is_not_served(base: Path, tmp_path: Path, policy: str) -> None:
+    """Version 1 is not wanted, or (all) version 2 does not load."""
+    add_version(base / "a", 2)
+    missing = 1
+    if policy == EVERY:
+        (base / "a" / "2" / "saved_model.pb").write_bytes(b"nonsense")
+        missing = 2
+    file = tmp_path / "models.pbtxt"
+    file.write_text(listed(entry(base, "a", policy + STABLE_AND_CANARY)))
+    assert failed_start(f"--model_config_file={file}", "--max_num_load_retries=0") == (
+        f"FAILED_PRECONDITION: Request to assign label to version {missing} of model a, which is not currently available "
+        "for inference"
+    )
+
+
 def test_early_labels_may_be_new_but_not_moved(base: Path, tmp_path: Path) -> None:
     file = tmp_path / "models.pbtxt"
     file.write_text(listed(entry(base, "a", 'version_labels { key: "stable" value: 1 }')))
-    assert failed_start(f"--model_config_file={file}").startswith(
-        "FAILED_PRECONDITION: Request to assign label to version 1 of model a"
-    )
     early = "--allow_version_labels_for_unavailable_models"
     with serving(tmp_path / "log", f"--model_config_file={file}", early, *FAST) as server:
         assert answers(server, "a", label="stable")

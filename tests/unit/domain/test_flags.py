@@ -36,8 +36,8 @@ def test_good_flags_are_accepted() -> None:
     [
         ("port", "9000", "Slipway sets it, so that Services and probes find the server"),
         ("rest_api_port", "0", "Slipway sets it"),
-        ("model_name", "x", "from metadata.name and spec.model"),
-        ("model_base_path", "/x", "from metadata.name and spec.model"),
+        ("model_name", "x", "use spec.runtime.modelName instead"),
+        ("model_base_path", "/x", "Slipway sets it from spec.model"),
         ("model_config_file", "/x", "create another ModelDeployment"),
         ("monitoring_config_file", "/x", "metrics"),
         ("enable_batching", "true", "use spec.runtime.batching instead"),

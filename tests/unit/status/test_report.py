@@ -103,6 +103,28 @@ def test_endpoints_and_selector() -> None:
     assert status["selector"] == "serving.slipway.dev/name=digits"
 
 
+def rest(status: Manifest) -> str:
+    url = status["endpoints"]["rest"]
+    assert isinstance(url, str)
+    return url.removeprefix("http://digits.team-a.svc:8501/v1/models/")
+
+
+@pytest.mark.parametrize(
+    ("name", "in_url"),
+    [("half_plus_two", "half_plus_two"), ("Res Net$(50)", "Res%20Net%24%2850%29"), ("a?b#c%d", "a%3Fb%23c%25d")],
+)
+def test_the_endpoint_has_the_served_name(name: str, in_url: str) -> None:
+    assert rest(served(Model().spec(runtime={"modelName": name})).write_status()) == in_url
+
+
+def test_the_endpoint_has_the_name_that_the_target_revision_serves() -> None:
+    world = served(Model())
+    world.change(runtime={"modelName": "ResNet50"}).settle()
+    assert rest(world.write_status()) == "ResNet50"
+    world.change(pinnedRevision=1).settle()
+    assert rest(world.write_status()) == "digits"
+
+
 def test_nothing_happens_and_nothing_changes() -> None:
     world = served(Model().replicas(2))
     first = world.write_status()

@@ -17,16 +17,22 @@ from model_server.grpc_api.predict_calls import PredictCalls
 from model_server.profiler import messages
 from model_server.profiler.service import Profiler
 from model_server.protobuf import textproto
-from model_server.protobuf.generated import model_service_pb2_grpc, prediction_service_pb2_grpc
+from model_server.protobuf.generated import (
+    model_service_pb2,
+    model_service_pb2_grpc,
+    prediction_service_pb2,
+    prediction_service_pb2_grpc,
+)
 from model_server.service import Service
 
 #: Waiting in a batching queue or for the model costs a thread, not a CPU: fewer would keep batches small.
 MINIMUM_WORKERS = 32
 #: Health services, with the unqualified names of the C++ server.
 HEALTH_SERVICES = ("", "ModelService", "PredictionService")
-REFLECTED = (
-    "tensorflow.serving.PredictionService",
-    "tensorflow.serving.ModelService",
+#: Their names come from the descriptors: the generated stubs load none, and a service without one cannot be described.
+REFLECTED: tuple[str, ...] = (
+    prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"].full_name,
+    model_service_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name,
     reflection.SERVICE_NAME,
 )
 PREDICT_METHOD = "/tensorflow.serving.PredictionService/Predict"
@@ -56,7 +62,7 @@ class GrpcServer:
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_Prediction(service), self._server)
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(_Models(service), self._server)
         self._health: Any = None
-        names: tuple[str, ...] = REFLECTED
+        names = REFLECTED
         if options.enable_grpc_healthcheck_service:
             self._health = health.HealthServicer()
             health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)

@@ -7,7 +7,7 @@ what the models' own threads do.
 import logging
 import threading
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any
@@ -41,8 +41,12 @@ class Manager:
         self._configuring = threading.Lock()
 
     def start(self, models: Sequence[ModelConfig]) -> None:
-        """Load every model's versions. ServingError (UNKNOWN) that names each version that failed, if a model has none."""
-        self.apply(models)
+        """Load every model's versions, then assign the labels.
+
+        ServingError: UNKNOWN that names each version that failed, if a model has none; FAILED_PRECONDITION for a label on a
+        version that did not become available.
+        """
+        self._apply(models, lambda _: {})
         if self._policy.poll_seconds > 0:
             threading.Thread(target=self._poll_forever, name="poll", daemon=True).start()
         with self._workshop.changed:
@@ -53,6 +57,8 @@ class Manager:
         unavailable = self._unavailable(self._configs, all_versions=True)
         if unavailable:
             raise _not_available(unavailable, "servable(s)")
+        with self._configuring:
+            self._labels = self._checked_labels(models)
 
     @property
     def stopped(self) -> threading.Event:
@@ -67,9 +73,12 @@ class Manager:
 
     def apply(self, models: Sequence[ModelConfig]) -> list[str]:
         """Serve exactly these models from now on; the names of those that are new. ServingError, and no change, if refused."""
+        return self._apply(models, self._checked_labels)
+
+    def _apply(self, models: Sequence[ModelConfig], labels_of: Callable[[Iterable[ModelConfig]], _Labels]) -> list[str]:
         with self._configuring:
             self._check_platforms(models)
-            labels = self._checked_labels(models)
+            labels = labels_of(models)
             before, self._configs = self._configs, {config.name: config for config in models}
             touched = [self._configured(config) for config in models if before.get(config.name) != config]
             for name in before.keys() - self._configs.keys():

@@ -83,16 +83,19 @@ def read(source: Source, headers: Headers, version: str, progress: Callable[[], 
 
 
 def decoded(body: bytes, headers: Headers) -> bytes:
-    """The body without its Content-Encoding; BadRequestError."""
+    """The body without its Content-Encoding; BadRequestError.
+
+    As in the C++ server any encoding that names gzip stands for it: `x-gzip`, `gzip, identity`.
+    """
     kinds = headers.get_all("Content-Encoding", [])
     if not kinds or not body:
         return body
     kind = ",".join(kinds).strip(" \t").lower()
-    if kind in ("", "identity"):
-        return body
-    if kind != "gzip":
+    if "gzip" in kind:
+        return _gunzip(body)
+    if kind not in ("", "identity"):
         raise BadRequestError(f"unsupported Content-Encoding: {kind}")
-    return _gunzip(body)
+    return body
 
 
 def _exactly(source: Source, size: int, progress: Callable[[], None]) -> bytes:

@@ -12,18 +12,19 @@ import threading
 import time
 from email.utils import formatdate
 from functools import lru_cache
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any, cast
 
 from model_server.metrics import Metrics
-from model_server.rest import http_parsing
+from model_server.rest import http_parsing, request_line
 from model_server.rest.api import Reply, RestApi
 from model_server.rest.connections import Connections, Limits
 from model_server.rest.http_parsing import BadRequestError, Head
+from model_server.rest.request_line import LineError, Target
 
 #: What accepting waits when the process has no file descriptor left.
 _NO_FILES_SECONDS = 0.1
-_NOT_FOUND_PAGE = b"<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n</BODY></HTML>\n"
 _log = logging.getLogger(__name__)
 
 
@@ -105,6 +106,8 @@ class RestServer(socketserver.ThreadingMixIn, HTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    raw_requestline: bytes
+    _target: Target
     disable_nagle_algorithm = True
     wbufsize = -1
 
@@ -114,7 +117,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.settimeout(cast("RestServer", self.server).limits.idle_seconds)
 
     def parse_request(self) -> bool:
-        """Parse the head, and look at its lines as they came."""
+        """Parse the head, and look at its lines as they came. False where it was refused."""
+        try:
+            self._target = request_line.target(self.raw_requestline.decode("iso-8859-1"))
+        except LineError as error:
+            self.requestline = self.command = ""
+            self.send_error(error.status)
+            return False
         source = self.rfile
         head = Head(source)
         self.rfile = cast("Any", head)
@@ -131,6 +140,9 @@ class _Handler(BaseHTTPRequestHandler):
         server.connections.begin(self.connection)
         try:
             try:
+                if self.headers.get("Expect", "100-continue").lower() != "100-continue":
+                    self.send_error(HTTPStatus.EXPECTATION_FAILED)
+                    return
                 body = self._body(server)
                 with server.workers:
                     reply = self._reply(server, http_parsing.decoded(body, self.headers))
@@ -150,26 +162,25 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
         return accepted
 
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002 - http.server's
+        """Refuse a request as evhttp does, and end the connection: what follows it may be part of it."""
+        self.close_connection = True
+        self.request_version = self.protocol_version
+        status = HTTPStatus(code)
+        self._send(_page(status), cast("RestServer", self.server))
+
     def _reply(self, server: RestServer, body: bytes) -> Reply:
-        path = self._path()
+        target = self._target
         try:
-            if server.metrics_path is not None and path == server.metrics_path:
+            if server.metrics_path is not None and target.path == server.metrics_path:
                 return Reply(200, (("Content-Type", "text/plain"),), server.metrics.text().encode())
-            if path[:4].lower() == "/v1/":
+            if target.path[:4].lower() == "/v1/":
                 origin = self.headers.get("Origin", "") if self.command == "OPTIONS" else ""
-                return server.api.handle(self.command, path, body, origin)
+                return server.api.handle(self.command, target.full, body, origin)
         except Exception:  # noqa: BLE001 - logged, and hidden from the client
             _log.exception("a request failed unexpectedly")
             return Reply(500, (("Content-Type", "application/json"),), b'{\n    "error": "Internal error"\n}')
-        return Reply(404, (("Content-Type", "text/html"),), _NOT_FOUND_PAGE)
-
-    def _path(self) -> str:
-        target = self.path
-        if target.lower().startswith(("http://", "https://")):
-            _, _, rest = target.partition("://")
-            slash = rest.find("/")
-            target = rest[slash:] if slash >= 0 else "/"
-        return target.partition("?")[0].partition("#")[0]
+        return _page(HTTPStatus.NOT_FOUND)
 
     def _send(self, reply: Reply, server: RestServer) -> None:
         self.send_response(reply.status)
@@ -206,6 +217,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - http.server's name
         """Nor are refusals."""
+
+
+def _page(status: HTTPStatus) -> Reply:
+    return Reply(status, (("Content-Type", "text/html"),), request_line.page(status))
 
 
 @lru_cache(maxsize=2)

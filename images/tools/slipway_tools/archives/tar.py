@@ -19,6 +19,7 @@ _MAX_EXTENSIONS = 8
 _MAX_PADDING_BYTES = 64 * MIB
 _FILES = {tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE}
 _PAX = {tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE}
+_LINKS = {tarfile.SYMTYPE, tarfile.LNKTYPE}
 _LINKS_AND_DEVICES = {
     tarfile.SYMTYPE: "a symbolic link",
     tarfile.LNKTYPE: "a hard link",
@@ -62,7 +63,9 @@ def _entry(stream: BinaryIO, header: tarfile.TarInfo, extra: dict[str, str], wri
         writer.file(name, size, _content(stream, size))
         _read(stream, -size % _BLOCK)
     elif header.type in _LINKS_AND_DEVICES:
-        raise unsafe(name, f"is {_LINKS_AND_DEVICES[header.type]}; a model consists of plain files and folders")
+        advice = "; pack what links lead to: tar --dereference --hard-dereference" if header.type in _LINKS else ""
+        what = _LINKS_AND_DEVICES[header.type]
+        raise unsafe(name, f"is {what}; a model consists of plain files and folders{advice}")
     else:
         raise _unsupported(f"has an entry of unknown type {header.type!r}")
 

@@ -51,7 +51,8 @@ def _entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo, writer: Writer) -> N
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
         what = "a symbolic link" if kind == stat.S_IFLNK else "a device, pipe or socket"
-        raise unsafe(name, f"is {what}; a model consists of plain files and folders")
+        advice = "; pack what links lead to: zip without --symlinks" if kind == stat.S_IFLNK else ""
+        raise unsafe(name, f"is {what}; a model consists of plain files and folders{advice}")
     if name.endswith("/") or kind == stat.S_IFDIR:
         if info.file_size:
             raise unsafe(name, "is a folder with content")

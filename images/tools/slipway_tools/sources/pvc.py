@@ -4,14 +4,18 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+from urllib.parse import quote
 
-from slipway_tools import locate
+from slipway_tools import locate, nearest
 from slipway_tools.archives import unpack
 from slipway_tools.archives.names import safe_path, shown
 from slipway_tools.archives.writer import create, make_folders, sync
 from slipway_tools.errors import ModelError, Reason
 from slipway_tools.limits import CHUNK, Budget, Limits
+from slipway_tools.nearest import Pointer
 from slipway_tools.uri import Uri
 
 _MAX_LISTED = 10
@@ -40,8 +44,9 @@ def take(uri: Uri, source: Path, staging: Path, version: int | None, limits: Lim
             return locate.locate(target, version)
         if not real.is_dir():
             raise _nowhere(uri)
-        found = locate.locate(real, version)
-        if not found.path.resolve().is_relative_to(_mount(uri, source).resolve()):
+        mount = _mount(uri, source).resolve()
+        found = locate.locate(real, version, _pointer(uri))
+        if not found.path.resolve().is_relative_to(mount):
             raise ModelError(
                 Reason.SOURCE_FORBIDDEN,
                 f"spec.model.uri: version {found.version} of {uri.shown} is a link that leaves its claim; "
@@ -49,12 +54,20 @@ def take(uri: Uri, source: Path, staging: Path, version: int | None, limits: Lim
             )
         target = staging / "copied"
         target.mkdir()
-        _copy(found.path, target, Budget(limits, f"spec.model.uri: {uri.shown}"))
+        _copy(found.path.resolve(), target, Budget(limits, f"spec.model.uri: {uri.shown}"), mount)
     except PermissionError as error:
         if str(error.filename or "").startswith(str(staging)):
             raise
         raise _unreadable(uri, error) from None
     return locate.Located(target, found.version)
+
+
+def _pointer(uri: Uri) -> Pointer:
+    def point(folder: PurePosixPath) -> str:
+        path = "" if folder == PurePosixPath() else f"/{quote(str(folder))}"
+        return f"let spec.model.uri be {uri.shown.rstrip('/')}{path}"
+
+    return point
 
 
 def inside_mount(uri: Uri, source: Path) -> Path:
@@ -117,14 +130,16 @@ def _not_found(uri: Uri, source: Path, mount: Path) -> str:
     except OSError:
         names = []
     listed = ", ".join(shown(name) for name in names[:_MAX_LISTED]) or "nothing"
+    missing = source.relative_to(parent).parts[:1]
     return (
-        f"spec.model.uri: the claim {uri.host!r} has no {'/'.join(uri.parts)!r}; found there: {listed}; "
-        "publish the model or correct the path"
+        f"spec.model.uri: the claim {uri.host!r} has no {'/'.join(uri.parts)!r}; found there: {listed}"
+        f"{nearest.meant(missing[0], names) if missing else ''}; publish the model or correct the path"
     )
 
 
-def _copy(source: Path, target: Path, budget: Budget) -> None:
-    for path, info in _walk(source):
+def _copy(source: Path, target: Path, budget: Budget, mount: Path) -> None:
+    """Copy a folder, with what its links lead to in their places; both paths are resolved."""
+    for path, real, info in _walk(source, mount):
         budget.entry()
         # The rules for names are those of archives, so that one digest means the same wherever the model came from.
         relative = safe_path(str(path))
@@ -132,29 +147,88 @@ def _copy(source: Path, target: Path, budget: Budget) -> None:
             make_folders(target, relative or PurePosixPath())
             continue
         if not stat.S_ISREG(info.st_mode):
-            what = "a symbolic link" if stat.S_ISLNK(info.st_mode) else "a device, pipe or socket"
-            raise ModelError(
-                Reason.UNSAFE_ARCHIVE,
-                f"spec.model.uri: {shown(str(path))} is {what}; a model consists of plain files and folders",
-            )
+            raise _not_plain(path)
         budget.announce(info.st_size)
         make_folders(target, relative.parent)
-        with (source / path).open("rb") as read, create(target / relative) as write:
+        with open_inside(path, real, mount) as read, create(target / relative) as write:
             while chunk := read.read(CHUNK):
                 budget.data(len(chunk))  # of what is there, not of what was announced: the file may grow meanwhile
                 write.write(chunk)
             sync(write)
 
 
-def _walk(root: Path) -> Iterator[tuple[PurePosixPath, os.stat_result]]:
-    """Yield every entry below `root` with its own (not its target's) status, folders before their content."""
-    pending = [PurePosixPath()]
+def _not_plain(path: PurePosixPath) -> ModelError:
+    return ModelError(
+        Reason.UNSAFE_ARCHIVE,
+        f"spec.model.uri: {shown(str(path))} is a device, pipe or socket; a model consists of plain files and folders",
+    )
+
+
+def open_inside(path: PurePosixPath, real: Path, mount: Path) -> BinaryIO:
+    """Open a file of the claim. Whoever writes to the claim meanwhile cannot lead out of it: what counts is what was opened.
+
+    Raises:
+        ModelError: UnsafeArchive for what is no file, SourceForbidden for what is not on the claim.
+    """
+    descriptor = os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with ExitStack() as stack:
+        stream = stack.enter_context(os.fdopen(descriptor, "rb"))
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise _not_plain(path)
+        if not Path(f"/proc/self/fd/{descriptor}").readlink().is_relative_to(mount):
+            raise _leaves(path)
+        stack.pop_all()
+    return stream
+
+
+def _walk(root: Path, mount: Path) -> Iterator[tuple[PurePosixPath, Path, os.stat_result]]:
+    """Yield every entry below `root`: its path, where it really is, and the status of that; folders before their content."""
+    pending = [(PurePosixPath(), root, frozenset({root}))]
     while pending:
-        folder = pending.pop()
-        with os.scandir(root / folder) as entries:
+        folder, place, above = pending.pop()
+        with os.scandir(place) as entries:
             for entry in entries:
-                path = folder / entry.name
+                path, real = folder / entry.name, place / entry.name
                 info = entry.stat(follow_symlinks=False)
-                yield path, info
+                if stat.S_ISLNK(info.st_mode):
+                    real = _followed(path, real, mount)
+                    info = real.lstat()
+                yield path, real, info
                 if stat.S_ISDIR(info.st_mode):
-                    pending.append(path)
+                    if real in above:
+                        raise ModelError(
+                            Reason.UNSAFE_ARCHIVE,
+                            f"spec.model.uri: {shown(str(path))} is a link to a folder that it is in; remove it",
+                        )
+                    pending.append((path, real, above | {real}))
+
+
+def _followed(path: PurePosixPath, link: Path, mount: Path) -> Path:
+    """Return where a link leads, on the claim."""
+    try:
+        real = link.resolve(strict=True)
+    except PermissionError:
+        raise
+    except (OSError, RuntimeError):  # RuntimeError: Python before 3.13, for links in a circle
+        # Outside of the claim there is nothing of the user's, so a link out of it mostly leads to nothing.
+        inside = Path(os.path.realpath(link)).is_relative_to(mount)
+        raise _leads_nowhere(path, link) if inside else _leaves(path) from None
+    if not real.is_relative_to(mount):
+        raise _leaves(path)
+    return real
+
+
+def _leads_nowhere(path: PurePosixPath, link: Path) -> ModelError:
+    return ModelError(
+        Reason.SOURCE_NOT_FOUND,
+        f"spec.model.uri: {shown(str(path))} is a link to {shown(str(link.readlink()))}, which is not there; "
+        "publish what it leads to, or remove it",
+    )
+
+
+def _leaves(path: PurePosixPath) -> ModelError:
+    return ModelError(
+        Reason.SOURCE_FORBIDDEN,
+        f"spec.model.uri: {shown(str(path))} is a link that leaves its claim; links are followed if they are relative and "
+        "stay on it: publish the files themselves (cp -rL)",
+    )
