@@ -100,7 +100,7 @@ def _render_input(
         rollout.terminate_first(state, spec, chosen.revision),
         several=spec.autoscaling.max_replicas > 1 if spec.autoscaling else (replicas or 0) > 1,
         paused=chosen.paused,
-        one_by_one=unresolved and pinning.surges_by_several(state),
+        one_by_one=unresolved and pinning.several_follow(state),
         pin=pinning.pin(state, chosen.revision),
     )
 

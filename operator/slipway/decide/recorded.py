@@ -59,8 +59,13 @@ class Recorded:
         return found if found.tzinfo else found.replace(tzinfo=UTC)
 
     def pin(self, number: int) -> Pin | None:
-        """Return the model version and digest that pods of a revision have reported, or None."""
+        """Return the model version and digest that pods of a revision serve, or have served; None if none was ever Ready.
+
+        The history also tells what a pod has fetched that was never Ready.
+        """
         entry = self.history.get(number, {})
+        if self.verdict(number) is not Verdict.READY and entry.get("reason") != Reason.AVAILABLE:
+            return None
         version, digest = lenient.number(entry.get("modelVersion")), lenient.text(entry.get("digest"))
         return Pin(version, digest) if version is not None and digest else None
 

@@ -4,8 +4,8 @@ A ControllerRevision records each: the part of the spec that makes a revision, t
 rendered pod template. While the newest revision has the same part as the spec, its recorded template is rolled out, so
 neither new defaults nor a new release of the operator restarts a pod.
 
-A pin is the ConfigMap with model version and content digest of a revision. The first pod's fetch reports both; fetch of
-every later pod reads them from the pin and refuses any other content.
+A pin is the ConfigMap with model version and content digest of a revision: what fetch reported in the first pod that became
+Ready. Fetch of every later pod reads both from the pin and refuses any other content.
 """
 
 from collections.abc import Iterable, Mapping

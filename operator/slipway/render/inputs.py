@@ -19,9 +19,9 @@ class RenderInput:
         terminate_first: the rollout terminates an old pod before it starts a new one.
         several: there can be more than one pod.
         paused: the Deployment keeps the pods that it has, of whichever revision.
-        one_by_one: the Deployment surges by one pod instead of by a quarter, so that only one pod fetches before the
-            revision has a pin.
-        pin: model version and digest of the revision; None while no pod has reported them, or if its pods use no pin.
+        one_by_one: the Deployment surges by one pod instead of by a quarter, and waits a moment after each, so that only
+            one pod fetches before the revision has a pin.
+        pin: model version and digest of the revision; None while no pod has been Ready, or if its pods use no pin.
     """
 
     owner: Owner

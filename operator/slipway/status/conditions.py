@@ -181,13 +181,13 @@ def _faulty_pod(given: StatusInput) -> ConditionState | None:
 
 
 def _no_rollback(given: StatusInput) -> str:
-    """Say that there is nothing to roll back to, if a failing revision has none before it."""
+    """Say that there is nothing to roll back to, and what to do, if a failing revision has none before it."""
     update = given.judgement.update
     if given.plan.current is not None or update is None:
         return ""
     if not given.judgement.failing and not given.state.recorded.failed(update):
         return ""
-    return ". There is no earlier revision to roll back to, so Kubernetes keeps retrying"
+    return f". There is no earlier revision to roll back to, so Kubernetes keeps retrying. {_remedy(given)}"
 
 
 def _pods_rejected(given: StatusInput) -> ConditionState | None:

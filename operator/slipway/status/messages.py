@@ -26,7 +26,7 @@ def counts(given: StatusInput) -> str:
     old = max(0, found.replicas - found.updated)
     other = "another" if given.judgement.rolled_back else "an older"
     rest = f" in all, {old} of {other} revision" if old else ""
-    more = "; more start once the first has reported what it fetched" if given.plan.held_at_one else ""
+    more = "; more start once the first is ready" if given.plan.held_at_one else ""
     return f"{found.updated} of {pods(found.desired)} updated, {found.ready} ready{rest}{more}"
 
 
