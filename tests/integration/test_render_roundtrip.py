@@ -240,7 +240,7 @@ def test_a_pause_by_hand_is_drift(api: Api) -> None:
 def test_a_pin_cannot_be_changed_and_never_takes_over_a_users_configmap(api: Api) -> None:
     server = applied(api, "pins")
     server.apply(server.render_input(pin=Pin(3, DIGEST)))
-    ref = Ref("ConfigMap", "digits-1")
+    ref = Ref("ConfigMap", "digits-1-7f0c2c9e")
     with pytest.raises(ApiError, match="immutable"):
         api.patch(server.path(ref), {"data": {"version": "4"}})
     revision = server.render_input().revision

@@ -274,8 +274,10 @@ class Cluster:
         else:
             self.fetched += 1
             digest = f"sha256:{self.fetched:064x}"
-            pin = self.server.objects.get(Ref("ConfigMap", f"{KEY.name}-{names.revision_number(pod)}"))
-            message = {"version": 1, "digest": pin["data"]["digest"] if pin and template.get("env") else digest}
+            env = template.get("env", ())
+            name = env[0]["valueFrom"]["configMapKeyRef"]["name"] if env else ""
+            pin = self.server.objects.get(Ref("ConfigMap", name))
+            message = {"version": 1, "digest": pin["data"]["digest"] if pin else digest}
             pod["x-digest"] = message["digest"]
             fetch["state"] = {"terminated": {"exitCode": 0, "message": json.dumps(message)}}
         return {"phase": "Pending", "initContainerStatuses": [fetch], **_conditions(ready=False)}

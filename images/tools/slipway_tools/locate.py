@@ -9,7 +9,7 @@ from slipway_tools.errors import ModelError, Reason
 from slipway_tools.savedmodel import FILE_NAME
 
 DEFAULT_VERSION = 1
-_VERSION = re.compile(r"[0-9]{1,19}")
+_VERSION = re.compile(r"0*([0-9]{1,19})")
 _MAX_VERSION = (1 << 63) - 1
 _MAX_LISTED = 10
 # Left by file systems and packers next to the model.
@@ -33,9 +33,10 @@ class Located:
 
 def parse_version(text: str) -> int | None:
     """Return the number of a version directory as the server reads it ("00000123" is 123), None when it is not one."""
-    if not _VERSION.fullmatch(text):
+    found = _VERSION.fullmatch(text)
+    if found is None:
         return None
-    number = int(text)
+    number = int(found[1])
     return number if number <= _MAX_VERSION else None
 
 

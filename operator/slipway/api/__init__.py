@@ -3,7 +3,7 @@
 First in the flow: every other package uses these types. Nothing here does I/O.
 """
 
-from slipway.api.base import parse_duration
+from slipway.api.base import MAX_VERSION, parse_duration
 from slipway.api.gate import Check, Gate, Golden, Metric, parse_gate
 from slipway.api.pods import Gpu, PodTemplate, Resources
 from slipway.api.reasons import ConditionStatus, ConditionType, Reason
@@ -43,6 +43,7 @@ __all__ = [
     "CATEGORIES",
     "GROUP",
     "KIND",
+    "MAX_VERSION",
     "PLURAL",
     "SHORT_NAMES",
     "SINGULAR",

@@ -9,13 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from slipway.api import Reason, Verdict
-from slipway.domain import lenient
+from slipway.domain import lenient, names, versions
 from slipway.domain.objects import Manifest
 from slipway.domain.revisions import Pin
-
-_LIMIT = 2**53
-"""JSON does not carry numbers from here on exactly: they are no revisions."""
-
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
@@ -66,7 +62,7 @@ class Recorded:
         entry = self.history.get(number, {})
         if self.verdict(number) is not Verdict.READY and entry.get("reason") != Reason.AVAILABLE:
             return None
-        version, digest = lenient.number(entry.get("modelVersion")), lenient.text(entry.get("digest"))
+        version, digest = versions.read(entry.get("modelVersion")), lenient.text(entry.get("digest"))
         return Pin(version, digest) if version is not None and digest else None
 
     @classmethod
@@ -86,4 +82,4 @@ class Recorded:
 
 def _number(value: object) -> int | None:
     found = lenient.number(value)
-    return found if found is not None and 0 < found < _LIMIT else None
+    return found if found is not None and 0 < found <= names.MAX_REVISION else None

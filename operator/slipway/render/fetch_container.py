@@ -2,6 +2,7 @@
 
 from slipway.api import ModelDeploymentSpec
 from slipway.domain import names, quantities
+from slipway.domain.names import Owner
 from slipway.domain.objects import Manifest
 from slipway.domain.revisions import PIN_VARIABLES
 from slipway.domain.servers import Images
@@ -15,8 +16,8 @@ _REQUESTS = {"cpu": "10m", "memory": "64Mi"}
 STORAGE = "ephemeral-storage"
 
 
-def fetch_container(name: str, number: int, spec: ModelDeploymentSpec, images: Images) -> Manifest:
-    """Return the container of revision `number` of ModelDeployment `name`."""
+def fetch_container(owner: Owner, number: int, spec: ModelDeploymentSpec, images: Images) -> Manifest:
+    """Return the container of revision `number` of a ModelDeployment."""
     mounts: list[Manifest] = [{"name": "model", "mountPath": MODELS}, {"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108 - a mount of the pod
     if claim_of(spec.model.uri):
         mounts.append({"name": SOURCE_VOLUME, "mountPath": _SOURCE, "readOnly": True})
@@ -24,8 +25,8 @@ def fetch_container(name: str, number: int, spec: ModelDeploymentSpec, images: I
         "name": names.FETCH_CONTAINER,
         "image": images.tools,
         "imagePullPolicy": images.pull_policy,
-        "args": _arguments(name, spec),
-        **_environment(name, number, spec),
+        "args": _arguments(owner.key.name, spec),
+        **_environment(owner, number, spec),
         # Those of the server, so that the pod as a whole requests no more than the server does.
         "resources": resources(spec.resources) or {"requests": dict(_REQUESTS)},
         "securityContext": restricted(),
@@ -69,11 +70,11 @@ def _arguments(name: str, spec: ModelDeploymentSpec) -> list[str]:
     return [*arguments, *_golden_arguments(spec)]
 
 
-def _environment(name: str, number: int, spec: ModelDeploymentSpec) -> Manifest:
+def _environment(owner: Owner, number: int, spec: ModelDeploymentSpec) -> Manifest:
     """Return the variables that read the pin, as soon as there is one; none if the spec names the digest."""
     if spec.model.digest is not None:
         return {}
-    source = names.pin(name, number)
+    source = names.pin(owner.key.name, number, owner.uid)
     return {
         "env": [
             {"name": variable, "valueFrom": {"configMapKeyRef": {"name": source, "key": key, "optional": True}}}

@@ -4,6 +4,7 @@ from typing import Any
 
 from slipway.api import ModelDeploymentSpec, PodTemplate
 from slipway.domain import names
+from slipway.domain.names import Owner
 from slipway.domain.objects import Manifest
 from slipway.domain.servers import Images, Version
 from slipway.render import fetch_container, gpu, prober_container, server_container, termination
@@ -13,18 +14,18 @@ _TMP_LIMIT = "1Gi"
 
 
 def pod_template(
-    name: str, number: int, spec: ModelDeploymentSpec, images: Images, version: Version | None
+    owner: Owner, number: int, spec: ModelDeploymentSpec, images: Images, version: Version | None
 ) -> Manifest:
     """Return the pod template of a revision.
 
     Args:
-        name: of the ModelDeployment.
+        owner: the ModelDeployment.
         number: of the revision.
         spec: of the ModelDeployment.
         images: of the revision.
         version: of the server, or None if it is unknown.
     """
-    added = spec.pod_template
+    added, name = spec.pod_template, owner.key.name
     return {
         "metadata": {
             "labels": {**added.labels, **names.labels(name, number)},
@@ -32,7 +33,7 @@ def pod_template(
         },
         "spec": {
             "initContainers": [
-                fetch_container.fetch_container(name, number, spec, images),
+                fetch_container.fetch_container(owner, number, spec, images),
                 *prober_container.prober_containers(name, number, spec, images),
             ],
             "containers": [server_container.server_container(name, spec, images, version)],

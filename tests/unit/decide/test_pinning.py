@@ -11,7 +11,7 @@ from tests.kit.builders import DIGEST, Model, World, a_pod, actions, describe, i
 
 BETTER = {"uri": "pvc://models/better"}
 OTHER = "sha256:" + "b" * 64
-PIN = Ref("ConfigMap", "digits-2")
+PIN = Ref("ConfigMap", "digits-2-7f0c2c9e")
 
 
 def changed(replicas: int, **model: Any) -> World:
@@ -56,7 +56,7 @@ def test_many_pods_wait_for_the_first() -> None:
     assert (surge(world), wait_seconds(world)) == (1, 30)
     assert actions(fetched(world).plan()) == [], "nothing has served what it fetched"
     plan = answering(world).plan()
-    assert actions(plan) == ["create ConfigMap digits-2"]
+    assert actions(plan) == ["create ConfigMap digits-2-7f0c2c9e"]
     assert surge(world) == 1, "the pin comes first"
     world.act(plan.actions[0])
     assert actions(world.settle()) == ["apply Deployment digits"]
@@ -83,7 +83,7 @@ def test_the_wait_fits_into_a_short_deadline() -> None:
 def test_one_pod_waits_for_nobody() -> None:
     world = changed(1)
     assert (surge(world), wait_seconds(world)) == ("25%", 0)
-    assert actions(answering(fetched(world)).settle()) == ["create ConfigMap digits-2"]
+    assert actions(answering(fetched(world)).settle()) == ["create ConfigMap digits-2-7f0c2c9e"]
 
 
 @pytest.mark.parametrize("reason", [Reason.LOAD_FAILED, Reason.GATE_FAILED, Reason.OOM_KILLED])
@@ -98,10 +98,10 @@ def test_content_that_never_served_is_forgotten_with_its_pod(reason: Reason) -> 
     world.write_status()
     assert actions(world.plan()) == []
     world.roll_out()
-    assert actions(world.plan()) == ["create ConfigMap digits-1"]
+    assert actions(world.plan()) == ["create ConfigMap digits-1-7f0c2c9e"]
     for action in world.plan().actions:
         world.act(action)
-    assert world.children[Ref("ConfigMap", "digits-1")]["data"] == {"version": "3", "digest": DIGEST}
+    assert world.children[Ref("ConfigMap", "digits-1-7f0c2c9e")]["data"] == {"version": "3", "digest": DIGEST}
     world.serve()
     assert world.write_status()["history"][0]["verdict"] == "Ready"
     assert world.write_status()["digest"] == DIGEST
@@ -144,7 +144,7 @@ def test_a_creation_begins_with_one_pod() -> None:
     assert "more start once the first is ready" in status["conditions"][2]["message"]
     assert actions(world.plan()) == []
     world.roll_out()
-    assert [describe(action) for action in world.plan().actions] == ["create ConfigMap digits-1"]
+    assert [describe(action) for action in world.plan().actions] == ["create ConfigMap digits-1-7f0c2c9e"]
     for action in world.plan().actions:
         world.act(action)
     assert actions(world.settle()) == ["apply Deployment digits"]
@@ -162,7 +162,7 @@ def test_one_pod_of_several_that_answers_is_not_all_that_is_wanted() -> None:
 
 def test_no_pod_is_taken_away() -> None:
     world = served(Model().replicas(3))
-    del world.children[Ref("ConfigMap", "digits-1")]
+    del world.children[Ref("ConfigMap", "digits-1-7f0c2c9e")]
     world.body["status"] = {}
     world.pods = ()
     world.numbers(readyReplicas=0, availableReplicas=0)
@@ -180,17 +180,17 @@ def test_a_deployment_that_is_made_again_has_all_its_pods_at_once() -> None:
 
 def test_a_pin_that_was_deleted_is_made_again_as_it_was() -> None:
     world = served(Model())
-    del world.children[Ref("ConfigMap", "digits-1")]
+    del world.children[Ref("ConfigMap", "digits-1-7f0c2c9e")]
     world.pods = (a_pod("other", 1, PodState.LOADING, digest=OTHER, model_version=4),)
-    assert actions(world.settle()) == ["create ConfigMap digits-1"]
-    assert world.children[Ref("ConfigMap", "digits-1")]["data"] == {"version": "3", "digest": DIGEST}
+    assert actions(world.settle()) == ["create ConfigMap digits-1-7f0c2c9e"]
+    assert world.children[Ref("ConfigMap", "digits-1-7f0c2c9e")]["data"] == {"version": "3", "digest": DIGEST}
 
 
 def test_a_revision_of_a_release_that_knew_no_pins_gets_none() -> None:
     world = served(Model().replicas(8))
     for body in (world.children[Ref("ControllerRevision", "digits-1")]["data"], world.deployment["spec"]):
         del body["template"]["spec"]["initContainers"][0]["env"]
-    del world.children[Ref("ConfigMap", "digits-1")]
+    del world.children[Ref("ConfigMap", "digits-1-7f0c2c9e")]
     assert world.plan().actions == ()
     assert surge(world) == "25%"
 
@@ -201,5 +201,68 @@ def test_a_record_made_anew_waits_for_its_own_pin() -> None:
     record = world.children[Ref("ControllerRevision", "digits-1")]
     record["metadata"]["uid"] = "another"
     assert world.plan().actions == ()
+    del world.children[Ref("ConfigMap", "digits-1-7f0c2c9e")]
+    assert actions(world.settle()) == ["create ConfigMap digits-1-7f0c2c9e"]
+
+
+# Kinship: a name is no proof of it
+
+
+def left_over(world: World) -> None:
+    """What a backup brought back has no owners, and a new resource has the name."""
+    for child in world.children.values():
+        child["metadata"].pop("ownerReferences", None)
+    world.body["metadata"]["uid"] = "11111111-0000-4000-8000-000000000002"
+    world.body.pop("status", None)
+
+
+def pin_that_is_read(world: World) -> Any:
+    (fetch,) = world.deployment["spec"]["template"]["spec"]["initContainers"]
+    return fetch["env"][0]["valueFrom"]["configMapKeyRef"]["name"]
+
+
+def test_what_a_dead_resource_left_is_taken_back_and_never_read() -> None:
+    world = served(Model())
+    left_over(world)
+    del world.children[Ref("Deployment", "digits")]
+    world.pods = ()
+    plan = world.settle()
+    assert plan.update == 2
+    assert "apply ControllerRevision digits-1" in actions(plan)
+    assert pin_that_is_read(world) == "digits-2-11111111"
+    (owner,) = world.children[Ref("ControllerRevision", "digits-1")]["metadata"]["ownerReferences"]
+    assert owner["uid"] == "11111111-0000-4000-8000-000000000002"
+    world.serve()
+    assert actions(world.plan()) == []
+
+
+def test_a_restored_resource_whose_pods_run_goes_on_with_its_pin() -> None:
+    world = served(Model().replicas(2))
+    left_over(world)
+    plan = world.plan()
+    assert (plan.update, plan.current) == (1, 1)
+    assert not [what for what in actions(plan) if "ConfigMap" in what]
+    world.serve()
+    assert pin_that_is_read(world) == "digits-1-7f0c2c9e"
+    world.change(model=BETTER).serve()
+    assert pin_that_is_read(world) == "digits-2-11111111"
+
+
+def test_a_record_of_release_0_1_keeps_its_pin() -> None:
+    """Its pods read a name without a uid; that it is ours tells its owner."""
+    world = served(Model())
+    for template in (
+        world.children[Ref("ControllerRevision", "digits-1")]["data"]["template"],
+        world.deployment["spec"]["template"],
+    ):
+        for variable in template["spec"]["initContainers"][0]["env"]:
+            variable["valueFrom"]["configMapKeyRef"]["name"] = "digits-1"
+    pin = world.children.pop(Ref("ConfigMap", "digits-1-7f0c2c9e"))
+    pin["metadata"]["name"] = "digits-1"
+    world.children[Ref("ConfigMap", "digits-1")] = pin
+    assert actions(world.plan()) == []
     del world.children[Ref("ConfigMap", "digits-1")]
     assert actions(world.settle()) == ["create ConfigMap digits-1"]
+    assert world.state.revisions[0].ours
+    world.children[Ref("ControllerRevision", "digits-1")]["metadata"].pop("ownerReferences")
+    assert not world.state.revisions[0].ours

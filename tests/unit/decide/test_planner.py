@@ -41,7 +41,7 @@ def test_an_autoscaler_that_starts_with_several_pods() -> None:
     world.roll_out()
     assert world.plan().held_at_one
     for action in world.plan().actions:
-        assert describe(action) == "create ConfigMap digits-1"
+        assert describe(action) == "create ConfigMap digits-1-7f0c2c9e"
         world.act(action)
     assert actions(world.settle()) == [
         "apply Deployment digits (slipway-scale)",
@@ -232,8 +232,8 @@ def test_old_records_go_and_those_of_running_pods_stay() -> None:
     assert kept == ["digits-1", "digits-3", "digits-4"]  # the pod of revision 1 still serves
     world.roll_out()
     plan = world.settle()
-    assert actions(plan) == ["create ConfigMap digits-4", "delete ControllerRevision digits-1"]
-    assert sorted(ref.name for ref in world.children if ref.kind == "ConfigMap") == ["digits-4"]
+    assert actions(plan) == ["create ConfigMap digits-4-7f0c2c9e", "delete ControllerRevision digits-1"]
+    assert sorted(ref.name for ref in world.children if ref.kind == "ConfigMap") == ["digits-4-7f0c2c9e"]
 
 
 # Number of pods
@@ -315,7 +315,7 @@ def test_a_gpu_that_an_old_pod_holds_is_freed_first_and_only_until_the_rollout_i
     assert world.plan().actions == ()
     world.roll_out()
     done = world.settle()
-    assert (actions(done), done.terminate_first) == (["create ConfigMap digits-2", "apply Deployment digits"], False)
+    assert (actions(done), done.terminate_first) == (["create ConfigMap digits-2-7f0c2c9e", "apply Deployment digits"], False)
     assert strategy(world) == {"maxSurge": "25%", "maxUnavailable": 0}
 
 
