@@ -226,8 +226,9 @@ def test_what_a_dead_resource_left_is_not_read(shared: tuple[World, Operator]) -
     assert pin_of(world, "ghost").endswith(f"-{uid.partition('-')[0]}")
     owners = world.get("ControllerRevision", "ghost-1")["metadata"].get("ownerReferences") or [{}]
     eventually(
-        lambda: (world.get("ControllerRevision", "ghost-1")["metadata"].get("ownerReferences") or [{}])[0].get("uid")
-        == uid,
+        lambda: (
+            (world.get("ControllerRevision", "ghost-1")["metadata"].get("ownerReferences") or [{}])[0].get("uid") == uid
+        ),
         f"the record is taken back, so that it goes with its owner: {owners}",
     )
     world.settle("ghost")

@@ -10,6 +10,7 @@ from slipway.decide.state import State, least_replicas
 from slipway.domain.objects import Pod
 from slipway.domain.revisions import Pin, Revision
 
+
 def pin(state: State, revision: Revision) -> Pin | None:
     """Return what all pods of a revision serve: as pinned, as recorded, or as a Ready pod of it has reported.
 

@@ -12,7 +12,7 @@ from slipway import render
 from slipway.api import ModelDeploymentSpec, Reason
 from slipway.decide import diff, pinning, rollout, target, verdict
 from slipway.decide.plan import Plan
-from slipway.decide.state import State, desired_replicas
+from slipway.decide.state import State, desired_replicas, keeps_replicas
 from slipway.decide.target import Target
 from slipway.decide.validation import MESSAGE_LENGTH
 from slipway.domain import lenient, names, revisions
@@ -98,7 +98,7 @@ def _render_input(
         state.owner,
         spec,
         chosen.revision,
-        1 if held_at_one and replicas is not None else replicas,
+        None if keeps_replicas(spec, state.deployment) else 1 if held_at_one and replicas is not None else replicas,
         rollout.terminate_first(state, spec, chosen.revision),
         several=spec.autoscaling.max_replicas > 1 if spec.autoscaling else (replicas or 0) > 1,
         paused=chosen.paused,
@@ -169,7 +169,9 @@ def _take_back(state: State, chosen: Revision) -> Iterator[Apply]:
         ref = Ref(revisions.KIND, names.revision(state.key.name, revision.number))
         live = state.children[ref]
         if revision.number != chosen.number and not state.owner.controls(live) and not _terminating(live):
-            yield Apply(controller_revision(state.owner, revision), create=False, manager=names.FIELD_MANAGER)
+            record = controller_revision(state.owner, revision)
+            manifest = {field: record[field] for field in ("apiVersion", "kind", "metadata")}
+            yield Apply(manifest, create=False, manager=names.OWNER_MANAGER)
 
 
 def _prune(state: State, spec: ModelDeploymentSpec, update: Revision, chosen: Revision) -> Iterator[Delete]:

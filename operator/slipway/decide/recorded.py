@@ -13,6 +13,7 @@ from slipway.domain import lenient, names, versions
 from slipway.domain.objects import Manifest
 from slipway.domain.revisions import Pin
 
+
 @dataclass(frozen=True, slots=True)
 class Recorded:
     """The part of a status that decisions depend on.

@@ -14,6 +14,8 @@ from slipway.domain.objects import Key, Ref
 FIELD_MANAGER = "slipway"
 SCALE_MANAGER = "slipway-scale"
 """Owns `spec.replicas` of a Deployment during a hand-over, so that no apply removes the field."""
+OWNER_MANAGER = "slipway-owner"
+"""Owns the owner of a ControllerRevision that was taken back. Its data is not sent, and so stays as it is to the byte."""
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
 NAME_LABEL = f"{GROUP}/name"

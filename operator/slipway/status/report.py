@@ -72,7 +72,9 @@ def _numbers(given: StatusInput) -> dict[str, int]:
     if counts is None:
         return {"replicas": 0, "readyReplicas": 0, "updatedReplicas": 0}
     # In a restart the Deployment counts the pods of its new template, which all run the same revision.
-    current = given.judgement.deployed and counts.observed and not (counts.updated < counts.replicas and restarts(given))
+    current = (
+        given.judgement.deployed and counts.observed and not (counts.updated < counts.replicas and restarts(given))
+    )
     updated = counts.updated if current else sum(1 for pod in given.state.pods if _is_updated(pod, target))
     return {"replicas": counts.replicas, "readyReplicas": counts.ready, "updatedReplicas": updated}
 

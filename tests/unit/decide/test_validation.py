@@ -85,7 +85,10 @@ def test_other_fields(fields: dict[str, Any], text: str) -> None:
             {"rollout": {"gate": {"golden": {"path": "g.npz"}, "metrics": {"accuracy": "0.9"}}}},
             "spec.rollout.gate.metrics.accuracy: '0.9' is not a bound: write it like '>=0.95' or '<=50'",
         ),
-        ({"rollout": {"progressDeadline": "5 minutes"}}, "spec.rollout.progressDeadline: '5 minutes' is not a duration"),
+        (
+            {"rollout": {"progressDeadline": "5 minutes"}},
+            "spec.rollout.progressDeadline: '5 minutes' is not a duration",
+        ),
         ({"resources": {"limits": {"memory": "1GB"}}}, "spec.resources.limits.memory: '1GB' is not a quantity"),
         ({"model": {"uri": "https://x/y", "digest": "md5:1"}}, "spec.model.digest: 'md5:1' is not a digest"),
     ],
