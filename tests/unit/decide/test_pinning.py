@@ -228,7 +228,7 @@ def test_what_a_dead_resource_left_is_taken_back_and_never_read() -> None:
     world.pods = ()
     plan = world.settle()
     assert plan.update == 2
-    assert "apply ControllerRevision digits-1" in actions(plan)
+    assert "apply ControllerRevision digits-1 (slipway-owner)" in actions(plan)
     assert pin_that_is_read(world) == "digits-2-11111111"
     (owner,) = world.children[Ref("ControllerRevision", "digits-1")]["metadata"]["ownerReferences"]
     assert owner["uid"] == "11111111-0000-4000-8000-000000000002"
