@@ -248,7 +248,7 @@ def test_a_pin_cannot_be_changed_and_never_takes_over_a_users_configmap(api: Api
 
     theirs = applied(api, "pins-of-users")
     api.create(
-        "/api/v1/namespaces/pins-of-users/configmaps", {"metadata": {"name": "digits-1"}, "data": {"theirs": "1"}}
+        "/api/v1/namespaces/pins-of-users/configmaps", {"metadata": {"name": ref.name}, "data": {"theirs": "1"}}
     )
     with pytest.raises(ApiError) as caught:
         theirs.apply(theirs.render_input(pin=Pin(3, DIGEST)))
