@@ -247,9 +247,7 @@ def test_a_pin_cannot_be_changed_and_never_takes_over_a_users_configmap(api: Api
     assert revisions.read_pin(server.observed().children, "digits", revision) == Pin(3, DIGEST)
 
     theirs = applied(api, "pins-of-users")
-    api.create(
-        "/api/v1/namespaces/pins-of-users/configmaps", {"metadata": {"name": ref.name}, "data": {"theirs": "1"}}
-    )
+    api.create("/api/v1/namespaces/pins-of-users/configmaps", {"metadata": {"name": ref.name}, "data": {"theirs": "1"}})
     with pytest.raises(ApiError) as caught:
         theirs.apply(theirs.render_input(pin=Pin(3, DIGEST)))
     assert caught.value.status == 409
