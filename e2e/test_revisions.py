@@ -117,3 +117,39 @@ def test_old_records_go_but_never_those_in_use(namespace: Kubectl) -> None:
     state = wait.ready(namespace, "pruned")
     assert state["status"]["updateRevision"] == 1
     assert 1 in records(namespace, "pruned")
+
+
+def test_half_a_copy_is_not_pinned(namespace: Kubectl, models: Path, tmp_path: Path) -> None:
+    """The server cannot load it; once the copy is complete, a new pod serves it."""
+    file = f"half-{namespace.namespace}.tar.gz"
+    half = tmp_path / "half" / "1"
+    half.mkdir(parents=True)
+    (half / "saved_model.pb").write_bytes((models / "half_plus_two" / "1" / "saved_model.pb").read_bytes())
+    (half / "variables").mkdir()
+    (half / "variables" / "variables.index").write_bytes(b"half")
+    archive_server.put(namespace, packed(half.parent, tmp_path / file))
+    namespace.apply(deployment("half", url(file)))
+    state = wait.refused(namespace, "half", "LoadFailed")
+    assert "serving.slipway.dev/retry=" in current(state, "Ready")["message"]
+    archive_server.put(namespace, packed(models / "half_plus_two", tmp_path / file))
+    namespace.run("delete", "pod", "--selector", selector("half"))
+    wait.ready(namespace, "half")
+    assert traffic.predict_once(namespace, "half") == OLD
+
+
+def test_a_version_of_nanoseconds_is_served_by_all_pods(namespace: Kubectl, models: Path, tmp_path: Path) -> None:
+    file, version = f"nanoseconds-{namespace.namespace}.tar.gz", 1764358400123456789
+    with tarfile.open(tmp_path / file, mode="w:gz") as archive:
+        archive.add(models / "half_plus_two" / "1", str(version))
+    archive_server.put(namespace, tmp_path / file)
+    namespace.apply(deployment("nanoseconds", url(file), replicas=2))
+    state = wait.until(namespace, KIND, "nanoseconds", lambda found: found["status"].get("readyReplicas") == 2)
+    assert state["status"]["modelVersion"] == str(version)
+
+
+def test_a_configmap_of_somebody_is_not_read_as_a_pin(namespace: Kubectl) -> None:
+    namespace.apply(
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "theirs-1"}, "data": {"version": "x"}}
+    )
+    namespace.apply(deployment("theirs", TWO))
+    wait.ready(namespace, "theirs")

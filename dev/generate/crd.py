@@ -52,7 +52,7 @@ COLUMNS: tuple[Mapping[str, str], ...] = (
     },
     {
         "name": "Version",
-        "type": "integer",
+        "type": "string",  # prints numbers, too
         "jsonPath": ".status.modelVersion",
         "description": "Version of the model that is served.",
     },
@@ -141,6 +141,7 @@ def structural(node: Schema, definitions: Mapping[str, Schema]) -> Schema:
     made: Schema = {key: value for key, value in node.items() if key not in _DROPPED}
     if made.get("x-kubernetes-int-or-string"):
         del made["type"]  # a structural schema says it as alternatives
+        made.pop("maximum", None)  # kept as a float there, and of texts a rule has to say it anyway
     if "description" in made:
         made["description"] = _one_paragraph(made["description"])
     if "exclusiveMinimum" in node:

@@ -83,7 +83,7 @@ def _anchor(heading: str) -> str:
 
 def _type(node: Schema) -> str:
     if node.get("x-kubernetes-int-or-string"):
-        return "quantity"
+        return "number or text" if "minimum" in node else "quantity"
     if "items" in node:
         return f"list of {_type(node['items'])}"
     if "additionalProperties" in node:
@@ -104,7 +104,7 @@ def _bounds(node: Schema) -> str:
     for key, unit in (("maxLength", "characters"), ("maxItems", "entries"), ("maxProperties", "entries")):
         if key in node:
             sentences.append(f"At most {node[key]} {unit}.")
-    if "pattern" in node:
+    if "pattern" in node and "minimum" not in node:  # a number or a text: the type says it
         sentences.append(f"Written like `{node['pattern']}`.")
     return " ".join(sentences)
 

@@ -240,16 +240,14 @@ def test_a_pause_by_hand_is_drift(api: Api) -> None:
 def test_a_pin_cannot_be_changed_and_never_takes_over_a_users_configmap(api: Api) -> None:
     server = applied(api, "pins")
     server.apply(server.render_input(pin=Pin(3, DIGEST)))
-    ref = Ref("ConfigMap", "digits-1")
+    ref = Ref("ConfigMap", "digits-1-7f0c2c9e")
     with pytest.raises(ApiError, match="immutable"):
         api.patch(server.path(ref), {"data": {"version": "4"}})
     revision = server.render_input().revision
     assert revisions.read_pin(server.observed().children, "digits", revision) == Pin(3, DIGEST)
 
     theirs = applied(api, "pins-of-users")
-    api.create(
-        "/api/v1/namespaces/pins-of-users/configmaps", {"metadata": {"name": "digits-1"}, "data": {"theirs": "1"}}
-    )
+    api.create("/api/v1/namespaces/pins-of-users/configmaps", {"metadata": {"name": ref.name}, "data": {"theirs": "1"}})
     with pytest.raises(ApiError) as caught:
         theirs.apply(theirs.render_input(pin=Pin(3, DIGEST)))
     assert caught.value.status == 409

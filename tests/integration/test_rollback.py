@@ -38,7 +38,7 @@ def deployed(world: World, name: str) -> int:
     return int(labels["serving.slipway.dev/revision"])
 
 
-def pod(world: World, name: str, fetched: dict[str, Any], code: int) -> None:
+def pod(world: World, name: str, fetched: dict[str, Any], code: int, *, ready: bool = False) -> None:
     """Act as the kubelet of the deployed revision's first pod, whose fetch ends with that code and message."""
     number = deployed(world, name)
     base = {"ready": code == 0, "restartCount": 0, "image": "x", "imageID": ""}
@@ -48,7 +48,7 @@ def pod(world: World, name: str, fetched: dict[str, Any], code: int) -> None:
         world.get("Deployment", name)["spec"]["template"],
         phase="Pending",
         initContainerStatuses=[base | {"name": "fetch", "state": {"terminated": end}}],
-        conditions=[{"type": "PodScheduled", "status": "True"}, {"type": "Ready", "status": "False"}],
+        conditions=[{"type": "PodScheduled", "status": "True"}, {"type": "Ready", "status": str(ready)}],
     )
 
 
@@ -176,8 +176,13 @@ def test_the_first_pod_decides_what_the_others_serve(shared: tuple[World, Operat
     world.create("pinned", replicas=3)
     eventually(lambda: world.find("Deployment", "pinned"), "the Deployment")
     assert world.get("Deployment", "pinned")["spec"]["replicas"] == 1, "only one pod fetches"
-    pod(world, "pinned", {"version": 7, "digest": DIGEST}, 0)
-    pin = eventually(lambda: world.find("ConfigMap", "pinned-1"), "the pin")
+    half = {"version": 7, "digest": "sha256:" + "0" * 64}
+    pod(world, "pinned", half, 0)
+    eventually(lambda: world.status("pinned").get("digest") == half["digest"], "it is told what was fetched")
+    name = pin_of(world, "pinned")
+    assert world.find("ConfigMap", name) is None, "no pod has served it"
+    pod(world, "pinned", {"version": 7, "digest": DIGEST}, 0, ready=True)
+    pin = eventually(lambda: world.find("ConfigMap", name), "the pin")
     assert (pin["data"], pin["immutable"]) == ({"version": "7", "digest": DIGEST}, True)
     (owner,) = pin["metadata"]["ownerReferences"]
     assert owner["uid"] == world.get("ControllerRevision", "pinned-1")["metadata"]["uid"]
@@ -186,6 +191,70 @@ def test_the_first_pod_decides_what_the_others_serve(shared: tuple[World, Operat
     (entry,) = world.status("pinned")["history"]
     assert (entry["modelVersion"], entry["digest"], entry["verdict"]) == (7, DIGEST, "Ready")
     assert world.status("pinned")["digest"] == DIGEST
+
+
+def pin_of(world: World, name: str) -> str:
+    """Return the name of the ConfigMap that the deployed pods read."""
+    fetch = world.get("Deployment", name)["spec"]["template"]["spec"]["initContainers"][0]
+    return str(fetch["env"][0]["valueFrom"]["configMapKeyRef"]["name"])
+
+
+def test_what_a_dead_resource_left_is_not_read(shared: tuple[World, Operator]) -> None:
+    """As after a restore from a backup without owners: the record and the pin of a resource that is gone."""
+    world, _ = shared
+    world.create("ghost")
+    world.settle("ghost")
+    record = world.get("ControllerRevision", "ghost-1")
+    labels = record["metadata"]["labels"]
+    for kind in ("ModelDeployment", "Deployment", "ControllerRevision"):  # there is no garbage collector
+        world.api.delete(world.path(kind, "ghost-1" if kind == "ControllerRevision" else "ghost"))
+    for name in world.names("Pod", "ghost"):
+        world.api.delete(f"{world.path('Pod', name)}?gracePeriodSeconds=0")
+    for name in ("ghost", "ghost-headless"):
+        eventually(lambda: world.find("Deployment", "ghost") is None, "it is gone")
+        world.api.delete(world.path("Service", name))
+    old = {"version": "1", "digest": "sha256:" + "1" * 64}
+    for name in ("ghost-1", "ghost-2"):
+        world.api.create(world.path("ConfigMap"), {"metadata": {"name": name, "labels": labels}, "data": old})
+    kept = {
+        "apiVersion": "apps/v1",
+        "kind": "ControllerRevision",
+        "metadata": {"name": "ghost-1", "labels": labels},
+        "revision": 1,
+        "data": record["data"],
+    }
+    # Like a backup tool: with the bytes that the API server itself writes, since it compares the data byte by byte.
+    path = f"{world.path('ControllerRevision', 'ghost-1')}?fieldManager=backup"
+    world.api._json("PATCH", path, kept, "application/apply-patch+yaml")
+    eventually(lambda: world.find("ControllerRevision", "ghost-1"), "the leftover is there")
+
+    uid = world.create("ghost")["metadata"]["uid"]
+    eventually(lambda: world.find("Deployment", "ghost"), "the Deployment")
+    assert deployed(world, "ghost") > 1
+    assert pin_of(world, "ghost").endswith(f"-{uid.partition('-')[0]}")
+    eventually(
+        lambda: (
+            (world.get("ControllerRevision", "ghost-1")["metadata"].get("ownerReferences") or [{}])[0].get("uid") == uid
+        ),
+        "the record is taken back, so that it goes with its owner",
+    )
+    world.settle("ghost")
+
+
+def test_a_configmap_that_has_the_name_of_a_pin_is_reported_in_words(shared: tuple[World, Operator]) -> None:
+    world, _ = shared
+    world.api.create(world.path("ConfigMap"), {"metadata": {"name": "theirs-1"}, "data": {"version": "x"}})
+    world.create("theirs")
+    eventually(lambda: world.find("Deployment", "theirs"), "the Deployment")
+    name = pin_of(world, "theirs")
+    assert name != "theirs-1"
+    world.api.create(world.path("ConfigMap"), {"metadata": {"name": name}, "data": {"version": "x"}})
+    pod(world, "theirs", {"version": 7, "digest": DIGEST}, 0, ready=True)
+    ready = eventually(
+        lambda: (found := world.condition("theirs")).get("reason") == "NameConflict" and found, "the conflict"
+    )
+    assert f"ConfigMap {name} could not be applied: another owner's object has this name" in ready["message"]
+    assert world.get("ConfigMap", name)["data"] == {"version": "x"}
 
 
 def test_a_revision_is_pinned_by_its_number(shared: tuple[World, Operator]) -> None:

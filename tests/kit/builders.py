@@ -151,8 +151,9 @@ class World:
     def act(self, action: Action) -> None:
         if isinstance(action, Delete):
             assert self.children.pop(action.ref)["metadata"]["uid"] == action.uid
-            if action.ref.kind == "ControllerRevision":  # the garbage collector
-                self.children.pop(Ref("ConfigMap", action.ref.name), None)
+            for ref, body in list(self.children.items()):  # the garbage collector
+                if any(owner["uid"] == action.uid for owner in body["metadata"].get("ownerReferences", ())):
+                    del self.children[ref]
             return
         manifest = json.loads(json.dumps(action.manifest))
         ref = Ref(manifest["kind"], manifest["metadata"]["name"])

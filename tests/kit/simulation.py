@@ -274,8 +274,10 @@ class Cluster:
         else:
             self.fetched += 1
             digest = f"sha256:{self.fetched:064x}"
-            pin = self.server.objects.get(Ref("ConfigMap", f"{KEY.name}-{names.revision_number(pod)}"))
-            message = {"version": 1, "digest": pin["data"]["digest"] if pin and template.get("env") else digest}
+            env = template.get("env", ())
+            name = env[0]["valueFrom"]["configMapKeyRef"]["name"] if env else ""
+            pin = self.server.objects.get(Ref("ConfigMap", name))
+            message = {"version": 1, "digest": pin["data"]["digest"] if pin else digest}
             pod["x-digest"] = message["digest"]
             fetch["state"] = {"terminated": {"exitCode": 0, "message": json.dumps(message)}}
         return {"phase": "Pending", "initContainerStatuses": [fetch], **_conditions(ready=False)}
@@ -288,8 +290,8 @@ class Cluster:
             surge, unavailable = _absolute(rolling["maxSurge"], desired), rolling["maxUnavailable"]
             old = [pod for pod in self.pods() if names.revision_number(pod) != number]
             for pod in sorted(old, key=_is_ready)[: len(old) if not self.pods(number) else None]:
-                ready = sum(_is_ready(each) for each in self.pods())
-                if not _is_ready(pod) or ready > desired - unavailable:
+                available = sum(_is_available(each, spec) for each in self.pods())
+                if not _is_ready(pod) or available > desired - unavailable:
                     self._remove(pod)
             for pod in sorted(self.pods(number), key=_is_ready)[: max(0, len(self.pods(number)) - desired)]:
                 self._remove(pod)
@@ -309,14 +311,17 @@ class Cluster:
 
     def _count(self, live: Manifest, number: int) -> None:
         ready = sum(_is_ready(pod) for pod in self.pods())
-        available = str(ready >= live["spec"]["replicas"])
+        available = sum(_is_available(pod, live["spec"]) for pod in self.pods())
         status = {
             "observedGeneration": live["metadata"]["generation"],
             "replicas": len(self.pods()),
             "updatedReplicas": len(self.pods(number)),
             "readyReplicas": ready,
-            "availableReplicas": ready,
-            "conditions": [{"type": "Available", "status": available}, {"type": "Progressing", "status": "True"}],
+            "availableReplicas": available,
+            "conditions": [
+                {"type": "Available", "status": str(available >= live["spec"]["replicas"])},
+                {"type": "Progressing", "status": "True"},
+            ],
         }
         if live.get("status") != status:
             live["status"] = status
@@ -394,6 +399,11 @@ def _conditions(*, ready: bool) -> Manifest:
 def _is_ready(pod: Manifest) -> bool:
     conditions = pod.get("status", {}).get("conditions", ())
     return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
+
+
+def _is_available(pod: Manifest, spec: Manifest) -> bool:
+    """Tell whether a pod has been Ready for as long as the Deployment's spec demands."""
+    return _is_ready(pod) and (pod["x-age"] - LOAD_ROUNDS) * ROUND_SECONDS >= spec.get("minReadySeconds", 0)
 
 
 def _absolute(amount: int | str, desired: int) -> int:

@@ -78,6 +78,13 @@ def test_a_golden_set_that_fails_leaves_the_model_for_the_next_start(uri: str, s
     assert len(site.requests) == requests
 
 
+def test_a_golden_set_that_is_not_in_the_model_yet_is_fetched_with_it(uri: str, site: Site, fetch: Run) -> None:
+    site.file("/m", tar(model()))  # its copy is not complete
+    assert fetch(uri, "--golden-path=assets.extra/golden.jsonl").reason == "GoldenNotFound"
+    site.file("/m", tar(model() | {"assets.extra/golden.jsonl": SET}))
+    assert fetch(uri, "--golden-path=assets.extra/golden.jsonl").message["golden"] == DIGEST
+
+
 def refused(done: Outcome, reason: str, *words: str) -> None:
     assert (done.code, done.reason) == (1, reason), done.text
     assert "spec.rollout.gate.golden" in done.text

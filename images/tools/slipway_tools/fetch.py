@@ -80,7 +80,13 @@ def fetch(request: Request, log: Log) -> Fetched:
     if request.golden is None:
         return found
     folder = request.destination / str(found.version)
-    return replace(found, golden=bring(request.golden, folder, request.config_dir, request.policy, log))
+    try:
+        return replace(found, golden=bring(request.golden, folder, request.config_dir, request.policy, log))
+    except ModelError:
+        if request.golden.path is not None and request.pin is None and request.digest is None:
+            # The set is a part of the model, whose copy may not have been complete: the next attempt takes all of it anew.
+            (request.config_dir / RECORD_FILE).unlink(missing_ok=True)
+        raise
 
 
 def _model(request: Request, log: Log) -> Fetched:

@@ -4,16 +4,17 @@ import re
 from pathlib import Path
 
 MAX_VERSION = (1 << 63) - 1
-_VERSION = re.compile(r"[0-9]{1,19}")
+_VERSION = re.compile(r"0*([0-9]{1,19})")
 # Left by file systems and packers next to the model.
 _NOT_MODELS = {"__MACOSX", "lost+found"}
 
 
 def parse_version(text: str) -> int | None:
     """Return the number of a version directory as the server reads it ("00000123" is 123), None when it is not one."""
-    if not _VERSION.fullmatch(text):
+    found = _VERSION.fullmatch(text)
+    if found is None:
         return None
-    number = int(text)
+    number = int(found[1])
     return number if number <= MAX_VERSION else None
 
 

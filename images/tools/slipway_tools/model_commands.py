@@ -127,7 +127,9 @@ def _pin(environment: Mapping[str, str]) -> fetch.Pin | None:
     number = parse_version(version)
     if number is None or not PATTERN.fullmatch(digest):
         raise ModelError(
-            Reason.INTERNAL_ERROR, f"{PINNED_VERSION} and {PINNED_DIGEST} have to be a version number and sha256:…"
+            Reason.INTERNAL_ERROR,
+            f"{PINNED_VERSION} and {PINNED_DIGEST} have to be a version number and sha256:…: the ConfigMap that this "
+            "container's env names is not the pin of this revision; delete it, if it is somebody else's",
         )
     return fetch.Pin(number, digest)
 

@@ -3,7 +3,7 @@
 First in the flow: every other package uses these types. Nothing here does I/O.
 """
 
-from slipway.api.base import parse_duration
+from slipway.api.base import MAX_VERSION, parse_duration
 from slipway.api.gate import Check, Gate, Golden, Metric, parse_gate
 from slipway.api.pods import Gpu, PodTemplate, Resources
 from slipway.api.reasons import ConditionStatus, ConditionType, Reason
@@ -21,6 +21,7 @@ from slipway.api.resource import (
 from slipway.api.runtime import Batching, Runtime, Warmup
 from slipway.api.source import ModelSource
 from slipway.api.spec import (
+    DEFAULT_REPLICAS,
     Autoscaling,
     AutoscalingMetric,
     ModelDeploymentSpec,
@@ -41,8 +42,10 @@ from slipway.api.status_fields import (
 __all__ = [
     "API_VERSION",
     "CATEGORIES",
+    "DEFAULT_REPLICAS",
     "GROUP",
     "KIND",
+    "MAX_VERSION",
     "PLURAL",
     "SHORT_NAMES",
     "SINGULAR",

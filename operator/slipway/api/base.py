@@ -109,6 +109,26 @@ Quantity = Annotated[
 ]
 """A Kubernetes resource quantity such as `500m`, `2` or `1Gi`; whole numbers are accepted as their text."""
 
+MAX_VERSION = 2**63 - 1
+"""TensorFlow Serving keeps version numbers as int64."""
+_VERSION_PATTERN = "^[0-9]{1,19}$"
+
+
+def _as_version(value: object) -> object:
+    return int(value) if isinstance(value, str) and re.fullmatch(_VERSION_PATTERN, value) else value
+
+
+VersionNumber = Annotated[
+    int,
+    Field(ge=0, le=MAX_VERSION),
+    BeforeValidator(_as_version),
+    Field(
+        # No maximum: the API server keeps it as a float, which is one too many. The rule has it.
+        json_schema_extra={"x-kubernetes-int-or-string": True, "pattern": _VERSION_PATTERN, "maxLength": 19},
+    ),
+]
+"""A version of a model. Numbers above 2^53 may be written as texts: JSON libraries that read numbers as floats round them."""
+
 DURATION_PATTERN = r"^([0-9]{1,3}h)?([0-9]{1,4}m)?([0-9]{1,5}s)?$"
 BOUND_PATTERN = r"^(>=|<=) ?[0-9]{1,15}([.][0-9]{1,15})?([eE][-+]?[0-9]{1,2})?$"
 DIGEST_PATTERN = r"^sha256:[0-9a-f]{64}$"

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from slipway.api.base import DIGEST_PATTERN, ApiModel
+from slipway.api.base import DIGEST_PATTERN, MAX_VERSION, ApiModel, VersionNumber
 from slipway.api.rules import Rule, Rules, excludes, matches
 
 
@@ -31,6 +31,12 @@ def uri_rules(field: str) -> tuple[Rule, ...]:
     )
 
 
+_VERSION = Rule(
+    f"type(self) == int || size(self) < 19 || self <= '{MAX_VERSION}'",
+    f"spec.model.version must be a number from 0 to {MAX_VERSION}",
+)
+
+
 class ModelSource(ApiModel):
     """Where the model comes from."""
 
@@ -38,9 +44,10 @@ class ModelSource(ApiModel):
     """Where the SavedModel is: `pvc://CLAIM/PATH` for a folder or an archive in a PersistentVolumeClaim of the same
     namespace, `https://HOST/FILE` or `http://HOST/FILE` for an archive (tar, tar.gz, zip). The folder or archive holds
     a SavedModel, or numeric version folders that each hold one."""
-    version: Annotated[int, Field(ge=1, le=9007199254740991)] | None = None
-    """Numeric version folder to serve. Default: the highest one at the time when the revision is created; all pods of
-    the revision then serve that one."""
+    version: Annotated[VersionNumber, Rules(_VERSION)] | None = None
+    """Numeric version folder to serve, from 0 to 9223372036854775807. Above 9007199254740991 it is better written as a text
+    in quotes: programs that read JSON numbers as floats round it. Default: the highest one that the revision's first pod
+    finds; all its pods then serve that one."""
     digest: Annotated[str, Field(pattern=DIGEST_PATTERN)] | None = None
     """SHA-256 of the served version folder, as `sha256:HEX`. Pods that find other content refuse to start. Default: the
     digest of what the revision's first pod fetches; all its pods then serve that content. It is what

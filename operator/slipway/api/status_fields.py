@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from slipway.api.base import ApiModel
+from slipway.api.base import ApiModel, VersionNumber
 from slipway.api.reasons import ConditionStatus
 
 _TIME: dict[str, Any] = {"format": "date-time"}
@@ -88,10 +88,10 @@ class RevisionStatus(ApiModel):
     """Where its model comes from."""
     image: str = ""
     """Image of the server."""
-    model_version: int | None = None
-    """Version folder that its pods serve."""
+    model_version: VersionNumber | None = None
+    """Version folder that its pods serve, or that its first pod has fetched. A text above 9007199254740991."""
     digest: str | None = None
-    """Content digest of the model that its pods serve."""
+    """Content digest of the model that its pods serve, or that its first pod has fetched."""
     verdict: Verdict
     """Result of its rollout."""
     reason: str = ""
@@ -115,8 +115,8 @@ class ModelDeploymentStatus(ApiModel):
     """Last revision that served completely; the target of a rollback."""
     target_revision: int | None = None
     """Revision to which the pods are being brought: `updateRevision`, or `currentRevision` after a rollback."""
-    model_version: int | None = None
-    """Version of the model that `targetRevision` serves."""
+    model_version: VersionNumber | None = None
+    """Version of the model that `targetRevision` serves. A text above 9007199254740991."""
     digest: str | None = None
     """Content digest of the model that `targetRevision` serves."""
     endpoints: Endpoints | None = None

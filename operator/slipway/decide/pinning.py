@@ -1,7 +1,8 @@
-"""Which model version and content a revision serves: its first pod finds out, and a pin hands it to all later pods.
+"""Which model version and content a revision serves: its first Ready pod decides, and a pin hands it to all later pods.
 
-Until that pod has reported and the pin is in the cluster, no second pod of the revision may fetch: the source may change
-between the two.
+Content that no pod has served yet is no pin: half a copy, or a model that does not load, would be refused to change for the
+rest of the revision's life. Until the first pod is Ready and the pin is in the cluster, no second pod of the revision may
+fetch: the source may change between the two.
 """
 
 from slipway.api import ModelDeploymentSpec
@@ -9,21 +10,18 @@ from slipway.decide.state import State, least_replicas
 from slipway.domain.objects import Pod
 from slipway.domain.revisions import Pin, Revision
 
-_SURGES_ONE = 4
-"""A quarter of this number of pods is one pod."""
-
 
 def pin(state: State, revision: Revision) -> Pin | None:
-    """Return what all pods of a revision serve: as pinned, as recorded, or as its first pod reports.
+    """Return what all pods of a revision serve: as pinned, as recorded, or as a Ready pod of it has reported.
 
-    None while it is unknown, and if the revision's pods use no pin.
+    None while no pod has been Ready, and if the revision's pods use no pin.
     """
     if not revision.uses_pin:
         return None
     if (found := state.pins.get(revision.number) or state.recorded.pin(revision.number)) is not None:
         return found
-    mine = (pod for pod in state.pods if pod.revision == revision.number)
-    for pod in sorted(mine, key=lambda pod: (not pod.ready, pod.name)):
+    serving = (pod for pod in state.pods if pod.revision == revision.number and pod.ready)
+    for pod in sorted(serving, key=lambda pod: pod.name):
         if pod.digest is not None and pod.model_version is not None:
             return Pin(pod.model_version, pod.digest)
     return None
@@ -49,9 +47,9 @@ def starts_with_one(state: State, spec: ModelDeploymentSpec) -> bool:
     return begins and least_replicas(spec, deployment) > 1
 
 
-def surges_by_several(state: State) -> bool:
-    """Return whether a rollout of the live Deployment would start more than one new pod at once."""
-    return state.deployment is not None and state.deployment.counts.desired > _SURGES_ONE
+def several_follow(state: State) -> bool:
+    """Return whether a rollout of the live Deployment starts more pods after the first."""
+    return state.deployment is not None and state.deployment.counts.desired > 1
 
 
 def _reported_nothing(pod: Pod) -> bool:

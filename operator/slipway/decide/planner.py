@@ -12,7 +12,7 @@ from slipway import render
 from slipway.api import ModelDeploymentSpec, Reason
 from slipway.decide import diff, pinning, rollout, target, verdict
 from slipway.decide.plan import Plan
-from slipway.decide.state import State, desired_replicas
+from slipway.decide.state import State, desired_replicas, keeps_replicas
 from slipway.decide.target import Target
 from slipway.decide.validation import MESSAGE_LENGTH
 from slipway.domain import lenient, names, revisions
@@ -21,6 +21,7 @@ from slipway.domain.revisions import Revision
 from slipway.domain.servers import Defaults
 from slipway.render import RenderInput
 from slipway.render.deployment import scale
+from slipway.render.revision_objects import controller_revision
 
 CONFLICT_SECONDS = 60.0
 """Retry interval of a name conflict: the other object may carry no label, so its deletion may bring no event."""
@@ -70,6 +71,7 @@ def make_plan(state: State, defaults: Defaults, now: datetime) -> Plan:
             if Ref.to(child) not in skipped
             for action in _apply(state, spec, child, held_at_one=held_at_one)
         ),
+        *_take_back(state, chosen.revision),
         *_prune(state, spec, update, chosen.revision),
     )
     waits = (
@@ -96,11 +98,11 @@ def _render_input(
         state.owner,
         spec,
         chosen.revision,
-        1 if held_at_one and replicas is not None else replicas,
+        None if keeps_replicas(spec, state.deployment) else 1 if held_at_one and replicas is not None else replicas,
         rollout.terminate_first(state, spec, chosen.revision),
         several=spec.autoscaling.max_replicas > 1 if spec.autoscaling else (replicas or 0) > 1,
         paused=chosen.paused,
-        one_by_one=unresolved and pinning.surges_by_several(state),
+        one_by_one=unresolved and pinning.several_follow(state),
         pin=pinning.pin(state, chosen.revision),
     )
 
@@ -159,6 +161,17 @@ def _apply(state: State, spec: ModelDeploymentSpec, child: Manifest, *, held_at_
     gives_up = replicas is not None and live is not None and bool(live["metadata"].get(names.OWNS_REPLICAS))
     if live is not None and (gives_up or not diff.in_sync(child, live)):
         yield Apply(child, create=False, manager=names.FIELD_MANAGER)
+
+
+def _take_back(state: State, chosen: Revision) -> Iterator[Apply]:
+    """Become the owner of the other revisions that have none, after a restore or an orphaning: nothing survives its owner."""
+    for revision in state.revisions:
+        ref = Ref(revisions.KIND, names.revision(state.key.name, revision.number))
+        live = state.children[ref]
+        if revision.number != chosen.number and not state.owner.controls(live) and not _terminating(live):
+            record = controller_revision(state.owner, revision)
+            manifest = {field: record[field] for field in ("apiVersion", "kind", "metadata")}
+            yield Apply(manifest, create=False, manager=names.OWNER_MANAGER)
 
 
 def _prune(state: State, spec: ModelDeploymentSpec, update: Revision, chosen: Revision) -> Iterator[Delete]:

@@ -9,12 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from slipway.api import Reason, Verdict
-from slipway.domain import lenient
+from slipway.domain import lenient, names, versions
 from slipway.domain.objects import Manifest
 from slipway.domain.revisions import Pin
-
-_LIMIT = 2**53
-"""JSON does not carry numbers from here on exactly: they are no revisions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +56,14 @@ class Recorded:
         return found if found.tzinfo else found.replace(tzinfo=UTC)
 
     def pin(self, number: int) -> Pin | None:
-        """Return the model version and digest that pods of a revision have reported, or None."""
+        """Return the model version and digest that pods of a revision serve, or have served; None if none was ever Ready.
+
+        The history also tells what a pod has fetched that was never Ready.
+        """
         entry = self.history.get(number, {})
-        version, digest = lenient.number(entry.get("modelVersion")), lenient.text(entry.get("digest"))
+        if self.verdict(number) is not Verdict.READY and entry.get("reason") != Reason.AVAILABLE:
+            return None
+        version, digest = versions.read(entry.get("modelVersion")), lenient.text(entry.get("digest"))
         return Pin(version, digest) if version is not None and digest else None
 
     @classmethod
@@ -81,4 +83,4 @@ class Recorded:
 
 def _number(value: object) -> int | None:
     found = lenient.number(value)
-    return found if found is not None and 0 < found < _LIMIT else None
+    return found if found is not None and 0 < found <= names.MAX_REVISION else None

@@ -78,9 +78,15 @@ def _existing(state: State, spec: ModelDeploymentSpec) -> Revision | None:
 
     The current revision is always taken up again: no pod restarts. Any other only while no newer one exists, so that what
     is asked for later is resolved anew. A failed one stays while it is asked for, and is never tried again by itself.
+    What is left over from an earlier ModelDeployment of the name is taken up only if it runs: its pin says what that one served.
     """
     part = revisions.part(spec)
-    same = [revision for revision in state.revisions if revisions.same(revision.spec, part)]
+    running = {state.current, state.deployed}
+    same = [
+        revision
+        for revision in state.revisions
+        if (revision.ours or revision.number in running) and revisions.same(revision.spec, part)
+    ]
     if not same:
         return None
     newest = same[0]
@@ -136,5 +142,5 @@ def _new_revision(state: State, spec: ModelDeploymentSpec, defaults: Defaults) -
 
 def _render(state: State, spec: ModelDeploymentSpec, number: int, images: Images, defaults: Defaults) -> Revision:
     version = version_of(spec.runtime, defaults)
-    template = render.pod_template(state.key.name, number, spec, images, version, defaults.pods)
+    template = render.pod_template(state.owner, number, spec, images, version, defaults.pods)
     return revisions.new(number, spec, images, template, state.retry)

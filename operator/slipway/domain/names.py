@@ -14,6 +14,8 @@ from slipway.domain.objects import Key, Ref
 FIELD_MANAGER = "slipway"
 SCALE_MANAGER = "slipway-scale"
 """Owns `spec.replicas` of a Deployment during a hand-over, so that no apply removes the field."""
+OWNER_MANAGER = "slipway-owner"
+"""Owns the owner of a ControllerRevision that was taken back. Its data is not sent, and so stays as it is to the byte."""
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
 NAME_LABEL = f"{GROUP}/name"
@@ -22,6 +24,9 @@ MANAGED_SELECTOR = f"{MANAGED_BY}=slipway"
 """Label selector of the children's informers."""
 OWNS_REPLICAS = "x-slipway-owns-replicas"
 """Key in the metadata of a cached Deployment: the field manager `slipway` owns `spec.replicas`. Never sent."""
+
+MAX_REVISION = 2**53 - 1
+"""Highest number of a revision: JSON does not carry larger numbers exactly."""
 
 GRPC_PORT = 8500
 REST_PORT = 8501
@@ -54,8 +59,17 @@ def revision(name: str, number: int) -> str:
     return f"{name}-{number}"
 
 
-def pin(name: str, number: int) -> str:
-    """Return the name of the ConfigMap with model version and digest of revision `number`."""
+def pin(name: str, number: int, uid: str) -> str:
+    """Return the name of the ConfigMap with model version and digest of revision `number`.
+
+    The beginning of the ModelDeployment's uid is part of it: pods read the pin by its name, and must neither find that of an
+    earlier ModelDeployment of the same name nor an object of somebody else.
+    """
+    return f"{former_pin(name, number)}-{uid.partition('-')[0]}"
+
+
+def former_pin(name: str, number: int) -> str:
+    """Return the name that pins had in release 0.1; recorded pod templates still read them."""
     return f"{name}-{number}"
 
 
@@ -120,6 +134,11 @@ class Owner:
             "ownerReferences": [reference],
         }
 
+    def controls(self, body: Mapping[str, Any]) -> bool:
+        """Return whether this ModelDeployment is the controller of an object."""
+        references = (body.get("metadata") or {}).get("ownerReferences") or ()
+        return any(reference.get("controller") and reference.get("uid") == self.uid for reference in references)
+
     def foreign(self, body: Mapping[str, Any]) -> str | None:
         """Return the owner of a child in words if it is not this ModelDeployment, else None.
 
@@ -147,5 +166,6 @@ def revision_number(body: object) -> int:
 
 
 def digits(text: object) -> int | None:
-    """Return the number in a text of decimal digits, if it is below 10^18; None for anything else."""
-    return int(text) if isinstance(text, str) and re.fullmatch("[0-9]{1,18}", text) else None
+    """Return the number in a text of decimal digits, if it can be a revision's; None for anything else."""
+    number = int(text) if isinstance(text, str) and re.fullmatch("[0-9]{1,16}", text) else None
+    return None if number is None or number > MAX_REVISION else number

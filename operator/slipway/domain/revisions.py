@@ -4,18 +4,18 @@ A ControllerRevision records each: the part of the spec that makes a revision, t
 rendered pod template. While the newest revision has the same part as the spec, its recorded template is rolled out, so
 neither new defaults nor a new release of the operator restarts a pod.
 
-A pin is the ConfigMap with model version and content digest of a revision. The first pod's fetch reports both; fetch of
-every later pod reads them from the pin and refuses any other content.
+A pin is the ConfigMap with model version and content digest of a revision: what fetch reported in the first pod that became
+Ready. Fetch of every later pod reads both from the pin and refuses any other content.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
 
 from slipway.api import Gpu, ModelDeploymentSpec
-from slipway.domain import lenient, names, quantities
+from slipway.domain import lenient, names, quantities, versions
 from slipway.domain.names import Owner
 from slipway.domain.objects import Manifest, Pod, Ref
 from slipway.domain.servers import Images
@@ -30,6 +30,8 @@ PARTS: dict[str, Any] = {
 }
 """Fields of the spec that make a revision. The others (replicas, autoscaling, the rest of rollout) change no pod."""
 _MODEL_NAME = "--model_name="
+_MAX_COUNTED = 10**12
+"""Nobody makes so many revisions: a higher number in a name or label was not counted, and counting on would exceed the bound."""
 _EMPTY: tuple[object, ...] = ({}, [])
 
 
@@ -42,12 +44,14 @@ class Revision:
         data: of the ControllerRevision: `spec`, `images`, `template`, and `retry` if there was such a token.
         uid: of the ControllerRevision; empty while it is not in the cluster.
         created: creationTimestamp of the ControllerRevision; empty while it is not in the cluster.
+        ours: it was made for this ModelDeployment, and not for an earlier one of the same name, from which it was left over.
     """
 
     number: int
     data: Manifest
     uid: str = ""
     created: str = ""
+    ours: bool = True
 
     @property
     def spec(self) -> Manifest:
@@ -88,11 +92,19 @@ class Revision:
         return next((text.partition("=")[2].replace("$$", "$") for text in given if text.startswith(_MODEL_NAME)), "")
 
     @property
-    def uses_pin(self) -> bool:
-        """Whether fetch of its pods reads a pin: not if the spec names the digest."""
+    def pin_name(self) -> str:
+        """Name of the pin that fetch of its pods reads; empty if it reads none, because the spec names the digest."""
         containers = lenient.items(lenient.mapping(self.template.get("spec")).get("initContainers"))
         fetch = next((item for item in containers if item.get("name") == names.FETCH_CONTAINER), {})
-        return any(item.get("name") in PIN_VARIABLES for item in lenient.items(fetch.get("env")))
+        for item in lenient.items(fetch.get("env")):
+            if item.get("name") in PIN_VARIABLES:
+                return lenient.text(lenient.mapping(item, "valueFrom", "configMapKeyRef").get("name"))
+        return ""
+
+    @property
+    def uses_pin(self) -> bool:
+        """Whether fetch of its pods reads a pin."""
+        return bool(self.pin_name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,31 +139,41 @@ def from_template(number: int, template: Manifest) -> Revision:
 def read(children: Mapping[Ref, Manifest], owner: Owner) -> tuple[Revision, ...]:
     """Return the revisions of a ModelDeployment among its children, newest first, without unreadable and foreign ones."""
     found = [
-        Revision(
-            body["revision"],
-            body["data"],
-            str(body.get("metadata", {}).get("uid", "")),
-            lenient.text(body.get("metadata", {}).get("creationTimestamp")),
-        )
+        _read(body, owner)
         for ref, body in children.items()
         if ref.kind == KIND and owner.foreign(body) is None and _readable(ref, body, owner.key.name)
     ]
     return tuple(sorted(found, key=lambda revision: revision.number, reverse=True))
 
 
+def _read(body: Manifest, owner: Owner) -> Revision:
+    metadata, number = lenient.mapping(body.get("metadata")), body["revision"]
+    revision = Revision(
+        number, body["data"], str(metadata.get("uid", "")), lenient.text(metadata.get("creationTimestamp"))
+    )
+    # What its pods read is bound to the uid of the ModelDeployment. In release 0.1 it was not: there the owner tells.
+    bound = {"", names.pin(owner.key.name, number, owner.uid)}
+    former = revision.pin_name == names.former_pin(owner.key.name, number) and owner.controls(body)
+    return replace(revision, ours=revision.pin_name in bound or former)
+
+
 def read_pin(children: Mapping[Ref, Manifest], name: str, revision: Revision) -> Pin | None:
     """Return the pin of a revision among the children of ModelDeployment `name`.
 
-    None if there is none, or if it belongs to an earlier ControllerRevision of that name.
+    None if there is none, or if it belongs to an earlier ControllerRevision of that name. One that a backup brought back
+    without an owner counts, if its labels are right: the revision's pods read it.
     """
-    body = children.get(Ref(PIN_KIND, names.pin(name, revision.number)))
+    body = children.get(Ref(PIN_KIND, revision.pin_name))
     if body is None or not revision.uid:
         return None
-    references = lenient.items(lenient.mapping(body.get("metadata")).get("ownerReferences"))
-    if not any(reference.get("uid") == revision.uid for reference in references):
+    metadata = lenient.mapping(body.get("metadata"))
+    owners = [reference.get("uid") for reference in lenient.items(metadata.get("ownerReferences"))]
+    unowned = not owners and metadata.get("labels") == names.labels(name, revision.number)
+    if revision.uid not in owners and not unowned:
         return None
     data = lenient.mapping(body.get("data"))
-    version, digest = names.digits(data.get("version")), lenient.text(data.get("digest"))
+    version = versions.read(data["version"]) if isinstance(data.get("version"), str) else None
+    digest = lenient.text(data.get("digest"))
     return Pin(version, digest) if version is not None and digest else None
 
 
@@ -163,8 +185,10 @@ def highest_number(children: Mapping[Ref, Manifest], name: str, known: Iterable[
         name: of the ModelDeployment.
         known: numbers in use elsewhere: by the Deployment, by pods, in the status.
     """
-    used = (_number(ref.name, name) for ref in children if ref.kind in {KIND, PIN_KIND})
-    return max(0, *known, *(number for number in used if number is not None))
+    used = [_number(ref.name, name) for ref in children if ref.kind in {KIND, PIN_KIND}]
+    used += [_number(ref.name.rpartition("-")[0], name) for ref in children if ref.kind == PIN_KIND]
+    numbers = (number for number in (*known, *used) if number is not None and number <= _MAX_COUNTED)
+    return max(numbers, default=0)
 
 
 def same(recorded: Manifest, asked_for: Manifest) -> bool:

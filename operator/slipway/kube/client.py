@@ -117,7 +117,7 @@ class Client:
             for body in await self._with_name(key, manifest, labelSelector=names.MANAGED_SELECTOR):
                 if adoption.is_copy(body, manifest):
                     return {**body, "kind": kind, "apiVersion": resource(kind).api_version}
-            raise
+        raise ConflictError(adoption.FOREIGN)
 
     async def _with_name(self, key: Key, manifest: Manifest, **selector: str) -> list[Manifest]:
         """Return the objects with the name of a child; by a list, because the operator may list already."""

@@ -2,6 +2,7 @@
 
 from slipway.api import ModelDeploymentSpec
 from slipway.domain import names, quantities
+from slipway.domain.names import Owner
 from slipway.domain.objects import Manifest
 from slipway.domain.pod_defaults import CA_VOLUME, FETCH_RESOURCES, PodDefaults
 from slipway.domain.revisions import PIN_VARIABLES
@@ -17,9 +18,9 @@ STORAGE = "ephemeral-storage"
 
 
 def fetch_container(
-    name: str, number: int, spec: ModelDeploymentSpec, images: Images, defaults: PodDefaults
+    owner: Owner, number: int, spec: ModelDeploymentSpec, images: Images, defaults: PodDefaults
 ) -> Manifest:
-    """Return the container of revision `number` of ModelDeployment `name`."""
+    """Return the container of revision `number` of a ModelDeployment."""
     mounts: list[Manifest] = [{"name": "model", "mountPath": MODELS}, {"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108 - a mount of the pod
     if _reads_ca(spec, defaults):
         mounts.append({"name": CA_VOLUME, "mountPath": _CA, "readOnly": True})
@@ -29,8 +30,8 @@ def fetch_container(
         "name": names.FETCH_CONTAINER,
         "image": images.tools,
         "imagePullPolicy": images.pull_policy,
-        "args": _arguments(name, spec, defaults),
-        **_environment(name, number, spec),
+        "args": _arguments(owner.key.name, spec, defaults),
+        **_environment(owner, number, spec),
         "resources": _resources(spec, defaults),
         "securityContext": restricted(),
         "volumeMounts": [*mounts, *_golden_mounts(spec)],
@@ -101,11 +102,11 @@ def _arguments(name: str, spec: ModelDeploymentSpec, defaults: PodDefaults) -> l
     return [*arguments, *_golden_arguments(spec)]
 
 
-def _environment(name: str, number: int, spec: ModelDeploymentSpec) -> Manifest:
+def _environment(owner: Owner, number: int, spec: ModelDeploymentSpec) -> Manifest:
     """Return the variables that read the pin, as soon as there is one; none if the spec names the digest."""
     if spec.model.digest is not None:
         return {}
-    source = names.pin(name, number)
+    source = names.pin(owner.key.name, number, owner.uid)
     return {
         "env": [
             {"name": variable, "valueFrom": {"configMapKeyRef": {"name": source, "key": key, "optional": True}}}

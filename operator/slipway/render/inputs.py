@@ -15,13 +15,13 @@ class RenderInput:
         owner: the ModelDeployment.
         spec: its spec.
         revision: the target revision.
-        replicas: number of pods; None while an autoscaler owns it.
+        replicas: number of pods; None while an autoscaler owns it, and as long as its last number stays.
         terminate_first: the rollout terminates an old pod before it starts a new one.
         several: there can be more than one pod.
         paused: the Deployment keeps the pods that it has, of whichever revision.
-        one_by_one: the Deployment surges by one pod instead of by a quarter, so that only one pod fetches before the
-            revision has a pin.
-        pin: model version and digest of the revision; None while no pod has reported them, or if its pods use no pin.
+        one_by_one: the Deployment surges by one pod instead of by a quarter, and waits a moment after each, so that only
+            one pod fetches before the revision has a pin.
+        pin: model version and digest of the revision; None while no pod has been Ready, or if its pods use no pin.
     """
 
     owner: Owner

@@ -4,6 +4,7 @@ from typing import Any
 
 from slipway.api import ModelDeploymentSpec, PodTemplate
 from slipway.domain import names
+from slipway.domain.names import Owner
 from slipway.domain.objects import Manifest
 from slipway.domain.pod_defaults import PodDefaults
 from slipway.domain.servers import Images, Version, architecture
@@ -15,19 +16,19 @@ _TMP_LIMIT = "1Gi"
 
 
 def pod_template(
-    name: str, number: int, spec: ModelDeploymentSpec, images: Images, version: Version | None, defaults: PodDefaults
+    owner: Owner, number: int, spec: ModelDeploymentSpec, images: Images, version: Version | None, defaults: PodDefaults
 ) -> Manifest:
     """Return the pod template of a revision.
 
     Args:
-        name: of the ModelDeployment.
+        owner: the ModelDeployment.
         number: of the revision.
         spec: of the ModelDeployment.
         images: of the revision.
         version: of the server, or None if it is unknown.
         defaults: what the administrator decides of pods.
     """
-    added = spec.pod_template
+    added, name = spec.pod_template, owner.key.name
     volumes = _volumes(spec, defaults)
     return {
         "metadata": {
@@ -41,7 +42,7 @@ def pod_template(
         },
         "spec": {
             "initContainers": [
-                fetch_container.fetch_container(name, number, spec, images, defaults),
+                fetch_container.fetch_container(owner, number, spec, images, defaults),
                 *prober_container.prober_containers(name, number, spec, images, defaults),
             ],
             "containers": [server_container.server_container(name, spec, images, version)],

@@ -25,15 +25,15 @@ def pin(owner: Owner, revision: Revision, found: Pin) -> Manifest:
 
     Args:
         owner: the ModelDeployment.
-        revision: it exists in the cluster, so its uid is known.
-        found: what the first pod reported.
+        revision: it exists in the cluster, so its uid is known, and its pods read a pin.
+        found: what the first Ready pod reported.
     """
     number = revision.number
     return {
         "apiVersion": "v1",
         "kind": PIN_KIND,
         "metadata": {
-            "name": names.pin(owner.key.name, number),
+            "name": revision.pin_name,
             "namespace": owner.key.namespace,
             "labels": names.labels(owner.key.name, number),
             "ownerReferences": [

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from slipway.api import ConditionStatus, ConditionType, Reason, Verdict
+from slipway.decide.state import keeps_replicas
 from slipway.domain import lenient, names
 from slipway.domain.objects import Manifest
 from slipway.status import messages
@@ -153,7 +154,14 @@ def _done(given: StatusInput) -> ConditionState | None:
     if given.counts.desired == 0:
         return _true(Reason.SCALED_TO_ZERO, f"Revision {target} is scaled to zero: set spec.replicas to serve it")
     ready_on = f"Revision {target} is ready on {messages.pods(given.counts.ready)}"
-    return _true(Reason.READY, f"{ready_on}{_mixed_content(given)}")
+    return _true(Reason.READY, f"{ready_on}{_kept_number(given)}{_mixed_content(given)}")
+
+
+def _kept_number(given: StatusInput) -> str:
+    spec, deployment = given.state.spec, given.state.deployment
+    if spec is None or not keeps_replicas(spec, deployment):
+        return ""
+    return ", a number that was set on the Deployment; spec.replicas decides as soon as it changes"
 
 
 def _mixed_content(given: StatusInput) -> str:
@@ -181,13 +189,13 @@ def _faulty_pod(given: StatusInput) -> ConditionState | None:
 
 
 def _no_rollback(given: StatusInput) -> str:
-    """Say that there is nothing to roll back to, if a failing revision has none before it."""
+    """Say that there is nothing to roll back to, and what to do, if a failing revision has none before it."""
     update = given.judgement.update
     if given.plan.current is not None or update is None:
         return ""
     if not given.judgement.failing and not given.state.recorded.failed(update):
         return ""
-    return ". There is no earlier revision to roll back to, so Kubernetes keeps retrying"
+    return f". There is no earlier revision to roll back to, so Kubernetes keeps retrying. {_remedy(given)}"
 
 
 def _pods_rejected(given: StatusInput) -> ConditionState | None:

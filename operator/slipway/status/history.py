@@ -1,7 +1,7 @@
 """The history: the verdict on each recorded revision, in words. Pure; part of the status."""
 
 from slipway.api import Reason, Verdict
-from slipway.domain import lenient
+from slipway.domain import lenient, versions
 from slipway.domain.objects import Manifest, Pod
 from slipway.domain.revisions import Revision
 from slipway.status import conditions
@@ -31,7 +31,7 @@ def _entry(given: StatusInput, revision: Revision, time: str) -> Manifest:
         "revision": number,
         "uri": str(lenient.mapping(revision.spec.get("model")).get("uri", "")),
         "image": revision.image,
-        "modelVersion": version if version is not None else lenient.number(before.get("modelVersion")),
+        "modelVersion": versions.shown(version if version is not None else versions.read(before.get("modelVersion"))),
         "digest": digest or (before.get("digest") if isinstance(before.get("digest"), str) else None),
         "verdict": str(verdict),
         "reason": reason,

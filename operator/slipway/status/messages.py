@@ -37,7 +37,10 @@ def revision_counts(given: StatusInput, *, capitalize: bool = True) -> str:
 
 
 def counts(given: StatusInput) -> str:
-    """Return the numbers of a rollout: `2 of 3 pods updated, 2 ready in all, 1 of an older revision`."""
+    """Return the numbers of a rollout: `2 of 3 pods updated, 2 ready in all, 1 of an older revision`.
+
+    After `kubectl rollout restart` the older pods are of the same revision.
+    """
     found = given.counts
     if found is None:
         return "the Deployment is being created"
@@ -46,8 +49,19 @@ def counts(given: StatusInput) -> str:
     old = max(0, found.replicas - found.updated)
     other = "another" if given.judgement.rolled_back else "an older"
     rest = f" in all, {old} of {other} revision" if old else ""
-    more = "; more start once the first has reported what it fetched" if given.plan.held_at_one else ""
+    if old and restarts(given):
+        rest = f" in all, {old} from before the restart of the Deployment"
+    more = "; more start once the first is ready" if given.plan.held_at_one else ""
     return f"{found.updated} of {pods(found.desired)} updated, {found.ready} ready{rest}{more}"
+
+
+def restarts(given: StatusInput) -> bool:
+    """Return whether the pods are replaced by others of the same revision, as `kubectl rollout restart` does.
+
+    Terminating pods count: at the end of a rollout the Deployment's numbers lag behind them.
+    """
+    pods_there = given.state.pods
+    return bool(pods_there) and all(pod.revision == given.judgement.target for pod in pods_there)
 
 
 def pod_fault(given: StatusInput, pod: Pod) -> str:

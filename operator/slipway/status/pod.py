@@ -7,7 +7,7 @@ otherwise change with every attempt.
 
 from collections.abc import Callable
 
-from slipway.domain import lenient, names
+from slipway.domain import lenient, names, versions
 from slipway.domain.objects import Manifest, Pod
 from slipway.status import fetching, pod_facts, scheduling, serving
 from slipway.status.pod_facts import MESSAGE_LENGTH, Facts, Finding
@@ -44,7 +44,7 @@ def project(body: Manifest) -> Pod:
         message=lenient.one_line(finding.message, MESSAGE_LENGTH),
         failed=finding.failed,
         restarts=pod_facts.restarts(facts.server) if finding.restarts is None else finding.restarts,
-        model_version=lenient.number(version),
+        model_version=versions.read(version),
         digest=digest if isinstance(digest, str) else None,
         scheduled_at=pod_facts.moment(scheduled.get("lastTransitionTime"))
         if scheduled.get("status") == "True"

@@ -12,6 +12,7 @@ from slipway.domain import lenient, names
 from slipway.domain.objects import Manifest, Pod, Rejection
 from slipway.status import conditions, history
 from slipway.status.conditions import ConditionState
+from slipway.status.messages import restarts
 from slipway.status.status_input import StatusInput
 
 MAX_PODS = 50
@@ -71,7 +72,10 @@ def _numbers(given: StatusInput) -> dict[str, int]:
     counts, target = given.counts, given.judgement.target
     if counts is None:
         return {"replicas": 0, "readyReplicas": 0, "updatedReplicas": 0}
-    current = given.judgement.deployed and counts.observed
+    # In a restart the Deployment counts the pods of its new template, which all run the same revision.
+    current = (
+        given.judgement.deployed and counts.observed and not (counts.updated < counts.replicas and restarts(given))
+    )
     updated = counts.updated if current else sum(1 for pod in given.state.pods if _is_updated(pod, target))
     return {"replicas": counts.replicas, "readyReplicas": counts.ready, "updatedReplicas": updated}
 

@@ -41,7 +41,7 @@ def test_an_autoscaler_that_starts_with_several_pods() -> None:
     world.roll_out()
     assert world.plan().held_at_one
     for action in world.plan().actions:
-        assert describe(action) == "create ConfigMap digits-1"
+        assert describe(action) == "create ConfigMap digits-1-7f0c2c9e"
         world.act(action)
     assert actions(world.settle()) == [
         "apply Deployment digits (slipway-scale)",
@@ -232,8 +232,8 @@ def test_old_records_go_and_those_of_running_pods_stay() -> None:
     assert kept == ["digits-1", "digits-3", "digits-4"]  # the pod of revision 1 still serves
     world.roll_out()
     plan = world.settle()
-    assert actions(plan) == ["create ConfigMap digits-4", "delete ControllerRevision digits-1"]
-    assert sorted(ref.name for ref in world.children if ref.kind == "ConfigMap") == ["digits-4"]
+    assert actions(plan) == ["create ConfigMap digits-4-7f0c2c9e", "delete ControllerRevision digits-1"]
+    assert sorted(ref.name for ref in world.children if ref.kind == "ConfigMap") == ["digits-4-7f0c2c9e"]
 
 
 # Number of pods
@@ -242,6 +242,7 @@ def test_old_records_go_and_those_of_running_pods_stay() -> None:
 def test_the_running_count_is_kept_where_none_is_asked_for() -> None:
     world = served(Model())
     world.deployment["spec"]["replicas"] = 4  # kubectl scale deployment
+    del world.deployment["metadata"][names.OWNS_REPLICAS]
     plan = world.settle()
     assert (plan.replicas, actions(plan)) == (4, ["create PodDisruptionBudget digits"])
     world.change(model={"uri": "pvc://models/better"}).settle()
@@ -315,7 +316,10 @@ def test_a_gpu_that_an_old_pod_holds_is_freed_first_and_only_until_the_rollout_i
     assert world.plan().actions == ()
     world.roll_out()
     done = world.settle()
-    assert (actions(done), done.terminate_first) == (["create ConfigMap digits-2", "apply Deployment digits"], False)
+    assert (actions(done), done.terminate_first) == (
+        ["create ConfigMap digits-2-7f0c2c9e", "apply Deployment digits"],
+        False,
+    )
     assert strategy(world) == {"maxSurge": "25%", "maxUnavailable": 0}
 
 
@@ -479,3 +483,37 @@ def test_deciding_changes_nothing_that_it_was_given() -> None:
     before = json.dumps([observed.resource, list(observed.children.values())])
     world.plan()
     assert json.dumps([observed.resource, list(observed.children.values())]) == before
+
+
+def scaled_by_an_autoscaler(number: int) -> World:
+    """The autoscaler has scaled the model, and is no longer wanted."""
+    world = served(Model().autoscaling(1, 9))
+    world.deployment["spec"]["replicas"] = number
+    world.roll_out()
+    world.change(autoscaling=None)
+    return world
+
+
+def test_the_number_of_an_autoscaler_stays_until_replicas_changes() -> None:
+    world = scaled_by_an_autoscaler(5)
+    assert world.serve().deployment["spec"]["replicas"] == 5
+    assert (
+        "ready on 5 pods, a number that was set on the Deployment" in world.write_status()["conditions"][0]["message"]
+    )
+    assert world.ref("PodDisruptionBudget") in world.children
+    world.change(model={"uri": "pvc://models/better"})
+    assert world.serve().deployment["spec"]["replicas"] == 5
+    for number in (3, 1):
+        world.change(replicas=number)
+        assert world.serve().deployment["spec"]["replicas"] == number
+    assert "a number" not in world.write_status()["conditions"][0]["message"]
+
+
+def test_a_number_that_somebody_set_decides_when_the_autoscaler_goes() -> None:
+    world = scaled_by_an_autoscaler(5).change(replicas=2)
+    assert world.serve().deployment["spec"]["replicas"] == 2
+
+
+def test_without_a_number_there_is_one_pod() -> None:
+    world = served(Model().replicas(3)).change(replicas=None)
+    assert world.serve().deployment["spec"]["replicas"] == 1

@@ -313,6 +313,6 @@ async def test_a_pin_whose_creation_got_no_response_is_found() -> None:
 async def test_another_owners_configmap_of_that_name_is_a_conflict(items: list[Manifest] | None) -> None:
     client, transport, upserted = make()
     transport.responses = [EXISTS, {"metadata": {"resourceVersion": "9"}, "items": items}]
-    with pytest.raises(ConflictError, match="already exists"):
+    with pytest.raises(ConflictError, match="another owner's object has this name"):
         await client.apply(KEY, CREATE_PIN)
     assert upserted == []

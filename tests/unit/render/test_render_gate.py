@@ -30,7 +30,7 @@ def spec(gate: Manifest | None = None, *, uri: str = "pvc://models/digits", **mo
 
 
 def template(asked: ModelDeploymentSpec, number: int = 3) -> Manifest:
-    return render.pod_template("digits", number, asked, IMAGES, (2, 20, 0), PodDefaults())
+    return render.pod_template(owner(), number, asked, IMAGES, (2, 20, 0), PodDefaults())
 
 
 def init(asked: ModelDeploymentSpec) -> list[Manifest]:
@@ -194,8 +194,8 @@ def test_fetch_brings_the_golden_set(
 def test_fetch_gets_the_pin_once_there_is_one() -> None:
     fetch, _ = init(spec(GATE))
     assert {item["name"]: item["valueFrom"]["configMapKeyRef"] for item in fetch["env"]} == {
-        "SLIPWAY_PINNED_VERSION": {"name": "digits-3", "key": "version", "optional": True},
-        "SLIPWAY_PINNED_DIGEST": {"name": "digits-3", "key": "digest", "optional": True},
+        "SLIPWAY_PINNED_VERSION": {"name": "digits-3-7f0c2c9e", "key": "version", "optional": True},
+        "SLIPWAY_PINNED_DIGEST": {"name": "digits-3-7f0c2c9e", "key": "digest", "optional": True},
     }
     assert recorded(spec()).uses_pin
 
@@ -214,7 +214,7 @@ def test_the_pin_is_immutable_and_belongs_to_its_record() -> None:
     found = revision_objects.pin(owner(), recorded(spec()), Pin(7, DIGEST))
     assert (found["immutable"], found["data"]) == (True, {"version": "7", "digest": DIGEST})
     metadata = found["metadata"]
-    assert (metadata["name"], metadata["labels"]) == ("digits-3", names.labels("digits", 3))
+    assert (metadata["name"], metadata["labels"]) == ("digits-3-7f0c2c9e", names.labels("digits", 3))
     (reference,) = metadata["ownerReferences"]
     assert (reference["kind"], reference["name"], reference["uid"]) == (
         "ControllerRevision",
@@ -241,7 +241,7 @@ def test_no_pin_before_it_is_known_and_its_record_is_there(wanted: dict[str, Any
 
 def test_a_pin_is_read_back() -> None:
     kept = recorded(spec())
-    children = {Ref("ConfigMap", "digits-3"): revision_objects.pin(owner(), kept, Pin(7, DIGEST))}
+    children = {Ref("ConfigMap", "digits-3-7f0c2c9e"): revision_objects.pin(owner(), kept, Pin(7, DIGEST))}
     assert revisions.read_pin(children, "digits", kept) == Pin(7, DIGEST)
 
 
@@ -260,13 +260,13 @@ def test_a_pin_is_read_back() -> None:
 def test_what_is_no_pin_of_the_record_is_none(change: Manifest) -> None:
     kept = recorded(spec())
     body = revision_objects.pin(owner(), kept, Pin(7, DIGEST)) | change
-    assert revisions.read_pin({Ref("ConfigMap", "digits-3"): body}, "digits", kept) is None
+    assert revisions.read_pin({Ref("ConfigMap", "digits-3-7f0c2c9e"): body}, "digits", kept) is None
 
 
 def test_no_pin_of_a_record_that_is_not_in_the_cluster() -> None:
     kept = recorded(spec(), uid="")
     body = revision_objects.pin(owner(), kept, Pin(7, DIGEST))
-    assert revisions.read_pin({Ref("ConfigMap", "digits-3"): body}, "digits", kept) is None
+    assert revisions.read_pin({Ref("ConfigMap", "digits-3-7f0c2c9e"): body}, "digits", kept) is None
     assert revisions.read_pin({}, "digits", recorded(spec())) is None
 
 

@@ -199,7 +199,7 @@ def test_pods_that_do_not_serve_the_same_are_reported() -> None:
     status = world.write_status()
     assert condition(status, "Ready")[0] == "True"
     assert condition(status, "Ready")[2].endswith("kubectl delete pod -n team-a p0 p1")
-    del world.children[Ref("ConfigMap", "digits-1")]  # a revision of a release that knew no pins
+    del world.children[Ref("ConfigMap", "digits-1-7f0c2c9e")]  # a revision of a release that knew no pins
     assert condition(world.write_status(), "Ready")[2].endswith("set spec.model.version or spec.model.digest")
 
 
@@ -635,3 +635,17 @@ def test_words_are_bounded() -> None:
     status = world.write_status()
     valid(status)
     assert len(json.dumps(status)) < 20_000
+
+
+def test_a_restart_of_the_deployment_is_not_an_older_revision() -> None:
+    """`kubectl rollout restart` changes the template: the Deployment counts the other pods as not updated."""
+    world = served(Model().replicas(3))
+    annotations = world.deployment["spec"]["template"]["metadata"]["annotations"]
+    annotations["kubectl.kubernetes.io/restartedAt"] = "2026-11-22T08:00:00Z"
+    world.numbers(replicas=4, updatedReplicas=1)
+    world.pods = (*world.pods, a_pod("new", 1, PodState.LOADING))
+    status = world.write_status()
+    (progressing,) = (item for item in status["conditions"] if item["type"] == "Progressing")
+    assert "1 of 3 pods updated, 3 ready in all, 3 from before the restart of the Deployment" in progressing["message"]
+    assert "older revision" not in str(status)
+    assert status["updatedReplicas"] == 4, "all run the target revision"
