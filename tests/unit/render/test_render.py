@@ -69,7 +69,7 @@ def test_an_autoscaler_may_move_every_pod(case: str) -> None:
     """The cluster autoscaler keeps a node for every local volume that this annotation does not name."""
     found = pod(read(case))
     local = [volume["name"] for volume in found["spec"]["volumes"] if {"emptyDir", "hostPath"} & volume.keys()]
-    assert found["metadata"]["annotations"][LOCAL_VOLUMES].split(",") == local
+    assert set(local) <= set(found["metadata"]["annotations"][LOCAL_VOLUMES].split(","))
     assert len(local) >= 2
 
 
