@@ -10,9 +10,9 @@ from tests.integration.world import World
 EDITS = 20
 
 
-def numbers(world: World, name: str, over: threading.Event, seen: list[int]) -> None:
-    """Watch `spec.replicas` of the Deployment, without a gap."""
-    path, version = world.path("Deployment"), str(world.get("Deployment", name)["metadata"]["resourceVersion"])
+def numbers(world: World, name: str, version: str, over: threading.Event, seen: list[int]) -> None:
+    """Watch `spec.replicas` of the Deployment from a resource version on, without a gap."""
+    path = world.path("Deployment")
     while not over.is_set():
         for event in world.api.watch(path, version, seconds=1):
             version = event["object"]["metadata"]["resourceVersion"]
@@ -34,7 +34,8 @@ def test_twenty_edits_never_show_another_number(shared: tuple[World, Operator]) 
     eventually(lambda: world.status("owned").get("readyReplicas") == 6, "six pods are reported")
     seen: list[int] = []
     over = threading.Event()
-    watcher = threading.Thread(target=numbers, args=(world, "owned", over, seen))
+    version = str(world.get("Deployment", "owned")["metadata"]["resourceVersion"])  # before the first edit
+    watcher = threading.Thread(target=numbers, args=(world, "owned", version, over, seen))
     watcher.start()
     try:
         for number in range(EDITS):
