@@ -91,11 +91,3 @@ def test_the_running_count_survives_an_autoscaler_coming_and_going(namespace: Ku
     wait.gone(namespace, "horizontalpodautoscaler", "counted")
     serving(namespace, "counted", 2)
     assert uids(pods(namespace, "counted")) == both
-
-
-def test_the_smallest_resource_has_a_scale(namespace: Kubectl) -> None:
-    """An autoscaler reads `/scale` before it writes it; kubectl does with a precondition."""
-    namespace.apply(deployment("smallest", MODEL))
-    serving(namespace, "smallest", 1)
-    namespace.run("scale", "mdep", "smallest", "--current-replicas=1", "--replicas=2")
-    serving(namespace, "smallest", 2)

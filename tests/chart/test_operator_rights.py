@@ -34,7 +34,7 @@ REVISION = "/apis/apps/v1/namespaces/team-a/controllerrevisions/digits-1"
 EVENTS = "/apis/events.k8s.io/v1/namespaces/team-a/events"
 SERVICES = "/api/v1/namespaces/team-a/services"
 PODS = "/api/v1/namespaces/team-a/pods"
-PIN = "/api/v1/namespaces/team-a/configmaps/digits-1"
+CONFIG_MAPS = "/api/v1/namespaces/team-a/configmaps"
 CHILDREN = "deployments,services,controllerrevisions,configmaps,horizontalpodautoscalers,poddisruptionbudgets"
 FOREIGN_SERVICE = {
     "apiVersion": "v1",
@@ -99,15 +99,18 @@ def _admitted_as_restricted(kubectl: Run, deployment: Manifest) -> None:
 
 
 def _first_pod_reports(api: Api, template: Manifest) -> None:
-    """Do what controller manager, scheduler and kubelet would: there is a pod, and its fetch has found something."""
+    """Do what controller manager, scheduler and kubelet would: there is a Ready pod, and its fetch has found something."""
     pod = {"metadata": {**template["metadata"], "name": "digits-pod"}, "spec": template["spec"]}
     api.create(PODS, pod)
-    told = json.dumps({"version": 7, "digest": "sha256:" + "a" * 64})
-    ended = {"exitCode": 0, "reason": "Completed", "message": told}
+    found = json.dumps({"version": 7, "digest": "sha256:" + "a" * 64})
+    ended = {"exitCode": 0, "reason": "Completed", "message": found}
     fetch = {"name": "fetch", "image": "x", "imageID": "x", "ready": True, "restartCount": 0}
-    api.patch(
-        f"{PODS}/digits-pod/status", {"status": {"initContainerStatuses": [{**fetch, "state": {"terminated": ended}}]}}
-    )
+    status = {
+        "phase": "Running",
+        "conditions": [{"type": "PodScheduled", "status": "True"}, {"type": "Ready", "status": "True"}],
+        "initContainerStatuses": [{**fetch, "state": {"terminated": ended}}],
+    }
+    api.patch(f"{PODS}/digits-pod/status", {"status": status})
 
 
 def test_its_rights_suffice_and_are_used(operator: Path, plane: ControlPlane, kubectl: Run) -> None:
@@ -118,8 +121,9 @@ def test_its_rights_suffice_and_are_used(operator: Path, plane: ControlPlane, ku
     _eventually(lambda: all(map(api.exists, (DEPLOYMENT, BUDGET))), "its children are there")
     _admitted_as_restricted(kubectl, api.get(DEPLOYMENT))
     _first_pod_reports(api, api.get(DEPLOYMENT)["spec"]["template"])
-    _eventually(lambda: api.exists(PIN), "what the pod found is pinned")
-    assert api.get(PIN)["data"] == {"version": "7", "digest": "sha256:" + "a" * 64}
+    pin = f"{CONFIG_MAPS}/digits-1-{api.get(f'{MODELS}/digits')['metadata']['uid'].partition('-')[0]}"
+    _eventually(lambda: api.exists(pin), "what the pod serves is pinned")
+    assert api.get(pin)["data"] == {"version": "7", "digest": "sha256:" + "a" * 64}
     _eventually(lambda: api.exists(AUTOSCALER), "from then on there may be more pods")
     api.delete(f"{PODS}/digits-pod")
     uid = api.get(DEPLOYMENT)["metadata"]["uid"]

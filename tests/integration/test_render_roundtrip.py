@@ -141,7 +141,10 @@ def test_drift_is_repaired_and_other_managers_fields_stay(api: Api) -> None:
     # Another manager's labels, annotations and sidecar, and a field that Slipway does not set.
     api.patch(
         deployment,
-        {"metadata": {"labels": {"theirs": "1"}, "annotations": {"note": "x"}}, "spec": {"minReadySeconds": 3}},
+        {
+            "metadata": {"labels": {"theirs": "1"}, "annotations": {"note": "x"}},
+            "spec": {"template": {"spec": {"schedulerName": "another"}}},
+        },
     )
     sidecar = [
         {"op": "add", "path": "/spec/template/spec/containers/-", "value": {"name": "proxy", "image": "proxy:1"}}

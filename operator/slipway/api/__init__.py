@@ -21,7 +21,6 @@ from slipway.api.resource import (
 from slipway.api.runtime import Batching, Runtime, Warmup
 from slipway.api.source import ModelSource
 from slipway.api.spec import (
-    DEFAULT_REPLICAS,
     Autoscaling,
     AutoscalingMetric,
     ModelDeploymentSpec,
@@ -42,7 +41,6 @@ from slipway.api.status_fields import (
 __all__ = [
     "API_VERSION",
     "CATEGORIES",
-    "DEFAULT_REPLICAS",
     "GROUP",
     "KIND",
     "MAX_VERSION",

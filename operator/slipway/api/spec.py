@@ -93,7 +93,6 @@ class Rollout(ApiModel):
     """How many revisions are kept. The current, the target and a pinned revision are kept beyond it."""
 
 
-DEFAULT_REPLICAS = 1
 _CPU_ONLY_IMAGE = r"(^|/)(tensorflow/serving|slipway/model-server)(:[^@]*)?$"
 
 
@@ -122,9 +121,9 @@ class ModelDeploymentSpec(ApiModel):
     """CPU and memory of the server container. GPUs are requested in `gpu`."""
     gpu: Gpu | None = None
     """GPUs of each pod."""
-    replicas: Annotated[int, Field(ge=0, le=1000)] = DEFAULT_REPLICAS
-    """Number of pods; `kubectl scale` and autoscalers of your own set it. Ignored while `autoscaling` is set. A
-    number that an autoscaler, also one that is gone, gave the Deployment stays while this is 1, its default."""
+    replicas: Annotated[int, Field(ge=0, le=1000)] | None = None
+    """Number of pods. If it is not set, the Deployment starts with one pod and keeps its present number afterwards.
+    Ignored while `autoscaling` is set."""
     autoscaling: Autoscaling | None = None
     """Lets a HorizontalPodAutoscaler own the number of pods."""
     pod_template: PodTemplate = PodTemplate()

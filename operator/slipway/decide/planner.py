@@ -12,7 +12,7 @@ from slipway import render
 from slipway.api import ModelDeploymentSpec, Reason
 from slipway.decide import diff, pinning, rollout, target, verdict
 from slipway.decide.plan import Plan
-from slipway.decide.state import State, desired_replicas, keeps_replicas
+from slipway.decide.state import State, desired_replicas
 from slipway.decide.target import Target
 from slipway.decide.validation import MESSAGE_LENGTH
 from slipway.domain import lenient, names, revisions
@@ -98,7 +98,7 @@ def _render_input(
         state.owner,
         spec,
         chosen.revision,
-        None if keeps_replicas(spec, state.deployment) else 1 if held_at_one and replicas is not None else replicas,
+        1 if held_at_one and replicas is not None else replicas,
         rollout.terminate_first(state, spec, chosen.revision),
         several=spec.autoscaling.max_replicas > 1 if spec.autoscaling else (replicas or 0) > 1,
         paused=chosen.paused,

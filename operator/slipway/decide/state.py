@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from slipway.api import DEFAULT_REPLICAS, ModelDeploymentSpec
+from slipway.api import ModelDeploymentSpec
 from slipway.decide import validation
 from slipway.decide.recorded import Recorded
 from slipway.domain import lenient, names, revisions
@@ -235,20 +235,9 @@ def desired_replicas(spec: ModelDeploymentSpec, deployment: Deployment | None) -
     """Return the number of pods that the Deployment is to have; None while an autoscaler owns it."""
     if spec.autoscaling is not None:
         return None
-    if deployment is not None and keeps_replicas(spec, deployment):
-        return deployment.counts.desired
-    return spec.replicas
-
-
-def keeps_replicas(spec: ModelDeploymentSpec, deployment: Deployment | None) -> bool:
-    """Return whether the Deployment keeps a number that somebody else gave it: an autoscaler, also one that is gone.
-
-    The default of `spec.replicas`, which nobody need have set, does not overrule that. Who owns the Deployment's number
-    tells: Slipway, from the first change of `spec.replicas` on.
-    """
-    if deployment is None or deployment.owns_replicas or spec.autoscaling is not None:
-        return False
-    return spec.replicas == DEFAULT_REPLICAS != deployment.counts.desired
+    if spec.replicas is not None:
+        return spec.replicas
+    return deployment.counts.desired if deployment else 1
 
 
 def _current(spec: ModelDeploymentSpec | None, deployment: Deployment | None, recorded: Recorded) -> int | None:

@@ -15,7 +15,7 @@ class RenderInput:
         owner: the ModelDeployment.
         spec: its spec.
         revision: the target revision.
-        replicas: number of pods; None while an autoscaler owns it, and as long as its last number stays.
+        replicas: number of pods; None while an autoscaler owns it.
         terminate_first: the rollout terminates an old pod before it starts a new one.
         several: there can be more than one pod.
         paused: the Deployment keeps the pods that it has, of whichever revision.

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from itertools import count
 
 from slipway.api import ConditionStatus, ConditionType, Reason, Verdict
-from slipway.decide.state import keeps_replicas
 from slipway.domain import lenient, names
 from slipway.domain.objects import Manifest
 from slipway.status import messages
@@ -154,14 +153,7 @@ def _done(given: StatusInput) -> ConditionState | None:
     if given.counts.desired == 0:
         return _true(Reason.SCALED_TO_ZERO, f"Revision {target} is scaled to zero: set spec.replicas to serve it")
     ready_on = f"Revision {target} is ready on {messages.pods(given.counts.ready)}"
-    return _true(Reason.READY, f"{ready_on}{_kept_number(given)}{_mixed_content(given)}")
-
-
-def _kept_number(given: StatusInput) -> str:
-    spec, deployment = given.state.spec, given.state.deployment
-    if spec is None or not keeps_replicas(spec, deployment):
-        return ""
-    return ", a number that was set on the Deployment; spec.replicas decides as soon as it changes"
+    return _true(Reason.READY, f"{ready_on}{_mixed_content(given)}")
 
 
 def _mixed_content(given: StatusInput) -> str:

@@ -242,7 +242,6 @@ def test_old_records_go_and_those_of_running_pods_stay() -> None:
 def test_the_running_count_is_kept_where_none_is_asked_for() -> None:
     world = served(Model())
     world.deployment["spec"]["replicas"] = 4  # kubectl scale deployment
-    del world.deployment["metadata"][names.OWNS_REPLICAS]
     plan = world.settle()
     assert (plan.replicas, actions(plan)) == (4, ["create PodDisruptionBudget digits"])
     world.change(model={"uri": "pvc://models/better"}).settle()
@@ -483,37 +482,3 @@ def test_deciding_changes_nothing_that_it_was_given() -> None:
     before = json.dumps([observed.resource, list(observed.children.values())])
     world.plan()
     assert json.dumps([observed.resource, list(observed.children.values())]) == before
-
-
-def scaled_by_an_autoscaler(number: int) -> World:
-    """The autoscaler has scaled the model, and is no longer wanted."""
-    world = served(Model().autoscaling(1, 9))
-    world.deployment["spec"]["replicas"] = number
-    world.roll_out()
-    world.change(autoscaling=None)
-    return world
-
-
-def test_the_number_of_an_autoscaler_stays_until_replicas_changes() -> None:
-    world = scaled_by_an_autoscaler(5)
-    assert world.serve().deployment["spec"]["replicas"] == 5
-    assert (
-        "ready on 5 pods, a number that was set on the Deployment" in world.write_status()["conditions"][0]["message"]
-    )
-    assert world.ref("PodDisruptionBudget") in world.children
-    world.change(model={"uri": "pvc://models/better"})
-    assert world.serve().deployment["spec"]["replicas"] == 5
-    for number in (3, 1):
-        world.change(replicas=number)
-        assert world.serve().deployment["spec"]["replicas"] == number
-    assert "a number" not in world.write_status()["conditions"][0]["message"]
-
-
-def test_a_number_that_somebody_set_decides_when_the_autoscaler_goes() -> None:
-    world = scaled_by_an_autoscaler(5).change(replicas=2)
-    assert world.serve().deployment["spec"]["replicas"] == 2
-
-
-def test_without_a_number_there_is_one_pod() -> None:
-    world = served(Model().replicas(3)).change(replicas=None)
-    assert world.serve().deployment["spec"]["replicas"] == 1
