@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from slipway import __version__
 from slipway.api import Resources
-from slipway.domain.pod_defaults import USER, read_resources
+from slipway.domain.pod_defaults import PROBER_RESOURCES, USER, read_resources
 
 PROGRAM = "slipway-operator"
 _HIGHEST_ID = 2**31 - 1
@@ -181,7 +181,7 @@ def _options() -> tuple[_Option, ...]:
         ),
         _Option(
             "prober_resources",
-            '{"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}',
+            PROBER_RESOURCES.model_dump_json(),
             lambda value: read_resources(value) or Resources(),
             "Requests and limits of the container prober, as JSON; empty: none.",
         ),

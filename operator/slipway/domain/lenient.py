@@ -12,6 +12,11 @@ def items(value: object) -> list[dict[str, Any]]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
+def named(value: object, name: str) -> dict[str, Any]:
+    """Return the object with a name in a list of objects, such as a container of a pod, or an empty one."""
+    return next((item for item in items(value) if item.get("name") == name), {})
+
+
 def mapping(value: object, *path: str) -> dict[str, Any]:
     """Return the object at a path of fields below a value, or an empty one."""
     found = value if isinstance(value, dict) else {}

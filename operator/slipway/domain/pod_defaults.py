@@ -66,13 +66,13 @@ def read_resources(text: str) -> Resources | None:
 def used_in(template: object) -> PodDefaults:
     """Return the defaults that a pod template was rendered with, as far as it shows them."""
     spec = lenient.mapping(template, "spec")
-    context, volume = lenient.mapping(spec.get("securityContext")), _named(spec.get("volumes"), CA_VOLUME)
+    context, volume = lenient.mapping(spec.get("securityContext")), lenient.named(spec.get("volumes"), CA_VOLUME)
     source = lenient.mapping(volume.get("configMap"))
     keys = [lenient.text(item.get("key")) for item in lenient.items(source.get("items"))]
     containers = spec.get("initContainers")
-    prober = _named(containers, names.PROBER_CONTAINER)
+    prober = lenient.named(containers, names.PROBER_CONTAINER)
     return PodDefaults(
-        _resources(_named(containers, names.FETCH_CONTAINER)),
+        _resources(lenient.named(containers, names.FETCH_CONTAINER)),
         _resources(prober) if prober else PROBER_RESOURCES,
         lenient.number(context.get("runAsUser")),
         lenient.number(context.get("runAsGroup")),
@@ -88,7 +88,3 @@ def _resources(container: Mapping[str, Any]) -> Resources:
         return Resources.model_validate({field: found[field] for field in ("requests", "limits") if field in found})
     except ValueError:  # not written by Slipway: what is rendered will differ
         return Resources()
-
-
-def _named(items: object, name: str) -> Mapping[str, Any]:
-    return next((item for item in lenient.items(items) if item.get("name") == name), {})

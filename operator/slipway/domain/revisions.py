@@ -84,9 +84,8 @@ class Revision:
     @property
     def served_name(self) -> str:
         """Name that its server gives the model, as its template says; empty if it says none."""
-        arguments = _container(lenient.mapping(self.template, "spec").get("containers"), names.SERVER_CONTAINER).get(
-            "args"
-        )
+        server = lenient.named(lenient.mapping(self.template, "spec").get("containers"), names.SERVER_CONTAINER)
+        arguments = server.get("args")
         given = [text for text in arguments if isinstance(text, str)] if isinstance(arguments, list) else []
         # In a template `$$` stands for `$`.
         return next((text.partition("=")[2].replace("$$", "$") for text in given if text.startswith(_MODEL_NAME)), "")
@@ -94,8 +93,7 @@ class Revision:
     @property
     def pin_name(self) -> str:
         """Name of the pin that fetch of its pods reads; empty if it reads none, because the spec names the digest."""
-        containers = lenient.items(lenient.mapping(self.template.get("spec")).get("initContainers"))
-        fetch = next((item for item in containers if item.get("name") == names.FETCH_CONTAINER), {})
+        fetch = lenient.named(lenient.mapping(self.template, "spec").get("initContainers"), names.FETCH_CONTAINER)
         for item in lenient.items(fetch.get("env")):
             if item.get("name") in PIN_VARIABLES:
                 return lenient.text(lenient.mapping(item, "valueFrom", "configMapKeyRef").get("name"))
@@ -206,8 +204,8 @@ def same(recorded: Manifest, asked_for: Manifest) -> bool:
 def images_of(template: object) -> Images | None:
     """Return the images in a pod template, or None if it is not one of Slipway's."""
     spec = lenient.mapping(template, "spec")
-    fetch = _container(spec.get("initContainers"), names.FETCH_CONTAINER)
-    server = _container(spec.get("containers"), names.SERVER_CONTAINER)
+    fetch = lenient.named(spec.get("initContainers"), names.FETCH_CONTAINER)
+    server = lenient.named(spec.get("containers"), names.SERVER_CONTAINER)
     image, tools, policy = server.get("image"), fetch.get("image"), server.get("imagePullPolicy")
     if isinstance(image, str) and isinstance(tools, str) and isinstance(policy, str):
         return Images(image, tools, policy)
@@ -253,7 +251,3 @@ def _canonical(resources: Manifest) -> Manifest:
         field: {name: quantities.canonical(text) for name, text in amounts.items()}
         for field, amounts in resources.items()
     }
-
-
-def _container(containers: object, name: str) -> Mapping[str, Any]:
-    return next((item for item in lenient.items(containers) if item.get("name") == name), {})
