@@ -31,7 +31,8 @@ from slipway.domain.pod_defaults import PodDefaults
 from slipway.domain.servers import Defaults
 from slipway.kube import ApiError, Cache, Client, Transport
 from slipway.kube.informer import Informer, ListWatch
-from slipway.kube.kopf_informer import KopfInformer, kopf_settings
+from slipway.kube.kopf_informer import KopfInformer
+from slipway.kube.kopf_settings import kopf_settings
 from slipway.kube.lease import AlwaysLeading, LeaderElector, Leadership
 from slipway.kube.recorder import EventRecorder
 from slipway.kube.resources import CHILD_KINDS

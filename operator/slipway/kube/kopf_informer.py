@@ -2,13 +2,13 @@
 
 Kopf is used below its edge-triggered layer: `on.event` alone needs no finalizer and no annotation. When its watch ends for
 good (an ERROR event, a CRD that vanished) `kopf.operator` raises, and is run again. A namespace whose lists are refused does
-not end it: Kopf repeats them every 15 s for ever, and never says so, which is why this informer asks by itself, too.
+not end it: Kopf repeats them every 15 s for ever without an error, so this informer retries lost namespaces itself, too.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import aclosing, suppress
 from typing import Any
 
@@ -28,7 +28,7 @@ GRACE_SECONDS = 60.0
 _BACKOFF = (0.5, 1, 2, 5, 10)
 _PROBE_SECONDS = 5.0
 _REFUSED_SECONDS = 15.0
-"""Pause between two questions for a namespace that is refused; Kopf's is the same."""
+"""Pause between two attempts to list a namespace that is refused; Kopf's is the same."""
 _log = logging.getLogger("slipway.kopf")
 
 
@@ -58,7 +58,7 @@ class KopfInformer(Informer):
             queue: where changed ModelDeployments are enqueued.
             scopes: where.
             transport: has the credentials that Kopf uses, too.
-            settings: Kopf's; see `kopf_settings`.
+            settings: Kopf's; see `kopf_settings.kopf_settings`.
             stop: set when the process is to end. Kopf must end by itself: it ends every task younger than itself.
             restarted: counts a watch that was restarted, by kind and cause.
             restore_signals: called after Kopf has replaced the process's signal handlers by its own.
@@ -73,15 +73,17 @@ class KopfInformer(Informer):
         self._watched_at = time.monotonic()
         self._was_watching = False
         self._running = False
-        self._attention: asyncio.Task[None] | None = None
+        self._retrying: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Run Kopf until `stop` is set, again whenever it fails."""
-        self._attention = asyncio.create_task(self._attend(), name="slipway lost namespaces")  # before Kopf: see `stop`
+        self._retrying = asyncio.create_task(
+            self._retry_failing(), name="slipway lost namespaces"
+        )  # before Kopf: see `stop`
         try:
             await self._run()
         finally:
-            self._attention.cancel()
+            self._retrying.cancel()
 
     async def _run(self) -> None:
         failures = 0
@@ -133,8 +135,8 @@ class KopfInformer(Informer):
     def fault(self, api_age: float) -> str:
         """Return why this process should be restarted; empty if it should not, as while the API server is silent."""
         age = self.age()
-        if self._attention is not None and self._attention.done() and not self._stop.is_set():
-            return f"task {self._attention.get_name()} has ended"
+        if self._retrying is not None and self._retrying.done() and not self._stop.is_set():
+            return f"task {self._retrying.get_name()} has ended"
         if not self._was_watching or age - api_age <= GRACE_SECONDS:
             return ""
         return f"{KIND}s have not been watched for {age:.0f} s"
@@ -194,8 +196,8 @@ class KopfInformer(Informer):
                 return
             await self._sleep(_PROBE_SECONDS)
 
-    async def _attend(self) -> None:
-        """Ask again, with growing pauses, for the namespaces where anything fails, until cancelled."""
+    async def _retry_failing(self) -> None:
+        """List the namespaces where anything fails again, with pauses, until cancelled."""
         pauses: dict[Scope, float] = {}
         while True:
             await asyncio.sleep(_PROBE_SECONDS)
@@ -205,16 +207,16 @@ class KopfInformer(Informer):
                     continue
                 if pause > 0:
                     pauses[scope] = pause
-                elif not await self._probe(scope, anew=True):
+                elif not await self._probe(scope, relist=True):
                     pauses[scope] = _REFUSED_SECONDS
 
-    async def _probe(self, scope: Scope, *, anew: bool = False) -> bool:
-        """Ask for the ModelDeployments of a scope; return whether they can be listed and watched, and tell the scope.
+    async def _probe(self, scope: Scope, *, relist: bool = False) -> bool:
+        """List and watch the ModelDeployments of a scope once; return whether both succeed, and record it in the scope.
 
-        With `anew`, all are listed into the cache: Kopf never notices what was deleted while it was refused.
+        With `relist`, all are listed into the cache: Kopf never notices what was deleted while it was refused.
         """
         try:
-            version = await (self._list(scope.namespace) if anew else self._version(scope.namespace))
+            version = await (self._list(scope.namespace) if relist else self._version(scope.namespace))
             async with aclosing(self._client.watch(KIND, scope.namespace, "", version)) as events:  # type: ignore[type-var]
                 await anext(events)  # the server has accepted it
         except NotFoundError:
@@ -235,72 +237,3 @@ class KopfInformer(Informer):
     async def _sleep(self, seconds: float) -> None:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stop.wait(), seconds)
-
-
-class _NoDiffs(kopf.DiffBaseStorage):
-    """Keeps no copy of the last seen body, on the object or elsewhere: `on.event` needs none, and making it costs."""
-
-    def build(self, **_: Any) -> kopf.BodyEssence:
-        """Return nothing, whatever the body."""
-        return kopf.BodyEssence({})
-
-    def fetch(self, **_: Any) -> None:
-        """Return that nothing is kept."""
-
-    def store(self, **_: Any) -> None:
-        """Keep nothing."""
-
-
-class _NoProgress(kopf.ProgressStorage):
-    """Keeps no progress of handlers: `on.event` has none."""
-
-    def fetch(self, **_: Any) -> None:
-        """Return that nothing is kept."""
-
-    def store(self, **_: Any) -> None:
-        """Keep nothing."""
-
-    def purge(self, **_: Any) -> None:
-        """Remove nothing."""
-
-    def touch(self, **_: Any) -> None:
-        """Touch nothing."""
-
-    def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
-        """Return the argument."""
-        return essence
-
-
-class Backoffs:
-    """Pauses between attempts of Kopf's requests: growing, then constant for ever, so that no storm ends the operator."""
-
-    def __iter__(self) -> Iterator[float]:
-        """Yield the pauses in seconds."""
-        yield from (0.5, 1, 2, 4, 8)
-        while True:
-            yield _REFUSED_SECONDS
-
-
-def kopf_settings(watch_idle: float, request_timeout: float) -> kopf.OperatorSettings:
-    """Return Kopf's settings: one resource watched, nothing written, nothing else scanned.
-
-    Args:
-        watch_idle: seconds of silence after which the watch is restarted.
-        request_timeout: seconds that one request may take.
-    """
-    chosen = kopf.OperatorSettings()
-    chosen.scanning.disabled = True
-    chosen.peering.standalone = True
-    chosen.posting.enabled = False
-    chosen.persistence.diffbase_storage = _NoDiffs()
-    chosen.persistence.progress_storage = _NoProgress()
-    chosen.watching.server_timeout = 300
-    chosen.watching.client_timeout = 330
-    chosen.watching.connect_timeout = 10
-    chosen.watching.inactivity_timeout = watch_idle
-    chosen.watching.chunk_size = 100
-    chosen.networking.request_timeout = request_timeout
-    chosen.networking.connect_timeout = min(5.0, request_timeout)
-    chosen.networking.error_backoffs = Backoffs()
-    chosen.queueing.idle_timeout = 1.0
-    return chosen
