@@ -73,7 +73,7 @@ class StatusWriter:
         self._writes: dict[Key, _Write] = {}
         self._pending_since: dict[Key, float] = {}
         self._prompt_starts: deque[float] = deque(maxlen=PROMPT_STARTS)
-        self._patient: set[Key] = set()
+        self._merged_starts: set[Key] = set()
         """Those whose rollout's start is not written at once."""
 
     def forget(self, key: Key) -> None:
@@ -142,11 +142,11 @@ class StatusWriter:
 
     def _is_prompt(self, key: Key) -> bool:
         """Return whether the start of a rollout is written at once: few others have been lately."""
-        if key in self._patient:
+        if key in self._merged_starts:
             return False
         starts, now = self._prompt_starts, self._clock()
         if len(starts) == PROMPT_STARTS and now - starts[0] < PROMPT_SECONDS:
-            self._patient.add(key)
+            self._merged_starts.add(key)
             return False
         starts.append(now)
         return True
@@ -154,7 +154,7 @@ class StatusWriter:
     def _written(self, key: Key) -> None:
         """Note that no change of a status waits."""
         self._pending_since.pop(key, None)
-        self._patient.discard(key)
+        self._merged_starts.discard(key)
 
 
 def _hash(value: Any) -> int:

@@ -44,7 +44,8 @@ def make_plan(state: State, defaults: Defaults, now: datetime) -> Plan:
     chosen = target.choose(state, spec, update)
     unresolved = pinning.unresolved(state, chosen.revision)
     held_at_one = unresolved and pinning.starts_with_one(state, spec)
-    given = _render_input(state, spec, chosen, unresolved=unresolved, held_at_one=held_at_one)
+    replicas = desired_replicas(spec, state.deployment)
+    given = _render_input(state, spec, chosen, replicas, unresolved=unresolved, held_at_one=held_at_one)
     children = _children(state, given, held_at_one=held_at_one)
     conflict, foreign = _conflicts(state, children)
     plan = Plan(
@@ -55,7 +56,7 @@ def make_plan(state: State, defaults: Defaults, now: datetime) -> Plan:
         failed=chosen.failed,
         paused=chosen.paused,
         pinned=spec.pinned_revision is not None,
-        replicas=desired_replicas(spec, state.deployment),
+        replicas=replicas,
         terminate_first=given.terminate_first,
         held_at_one=held_at_one,
     )
@@ -63,15 +64,11 @@ def make_plan(state: State, defaults: Defaults, now: datetime) -> Plan:
     if deployment in foreign:
         return replace(plan, requeue_after=CONFLICT_SECONDS)
     skipped = foreign | ({deployment} if _current_unrecorded(state, chosen.revision) else set())
+    kept = tuple(child for child in children if Ref.to(child) not in skipped)
     actions: tuple[Action, ...] = (
         *_unwanted(state, children),
-        *(
-            action
-            for child in children
-            if Ref.to(child) not in skipped
-            for action in _apply(state, spec, child, held_at_one=held_at_one)
-        ),
-        *_take_back(state, chosen.revision),
+        *(action for child in kept for action in _apply(state, spec, child, held_at_one=held_at_one)),
+        *_adopt(state, chosen.revision),
         *_prune(state, spec, update, chosen.revision),
     )
     waits = (
@@ -91,9 +88,14 @@ def _current_unrecorded(state: State, revision: Revision) -> bool:
 
 
 def _render_input(
-    state: State, spec: ModelDeploymentSpec, chosen: Target, *, unresolved: bool, held_at_one: bool
+    state: State,
+    spec: ModelDeploymentSpec,
+    chosen: Target,
+    replicas: int | None,
+    *,
+    unresolved: bool,
+    held_at_one: bool,
 ) -> RenderInput:
-    replicas = desired_replicas(spec, state.deployment)
     return RenderInput(
         state.owner,
         spec,
@@ -163,8 +165,8 @@ def _apply(state: State, spec: ModelDeploymentSpec, child: Manifest, *, held_at_
         yield Apply(child, create=False, manager=names.FIELD_MANAGER)
 
 
-def _take_back(state: State, chosen: Revision) -> Iterator[Apply]:
-    """Become the owner of the other revisions that have none, after a restore or an orphaning: nothing survives its owner."""
+def _adopt(state: State, chosen: Revision) -> Iterator[Apply]:
+    """Adopt the other revisions without a controller, as after a restore: the garbage collector then deletes them, too."""
     for revision in state.revisions:
         ref = Ref(revisions.KIND, names.revision(state.key.name, revision.number))
         live = state.children[ref]

@@ -82,10 +82,10 @@ def judge(state: State, plan: Plan, now: datetime) -> Judgement:
     worst = _worst_pod(state, target)
     overdue = target is not None and _overdue(state, target, now)
     failing_pod = None
-    failing = update is not None and update == target and update != plan.current
-    if update is not None and failing:
+    on_trial = update is not None and update == target and update != plan.current
+    if update is not None and on_trial:
         failing_pod = _definite_fault(state, update, now) or (worst if overdue else None)
-        failing = failing_pod is not None or overdue
+    failing = on_trial and (failing_pod is not None or overdue)
     answered = update is not None and (
         recorded.answered(update) or any(pod.revision == update and pod.ready for pod in state.pods)
     )

@@ -33,12 +33,7 @@ def pod_template(
     return {
         "metadata": {
             "labels": {**added.labels, **names.labels(name, number)},
-            "annotations": {
-                # An autoscaler keeps a node for the sake of a local volume, unless it is named here.
-                LOCAL_VOLUMES: ",".join(volume["name"] for volume in volumes if "emptyDir" in volume),
-                **added.annotations,
-                "kubectl.kubernetes.io/default-container": names.SERVER_CONTAINER,
-            },
+            "annotations": _annotations(added, volumes),
         },
         "spec": {
             "initContainers": [
@@ -57,6 +52,15 @@ def pod_template(
             **_account(added),
             **_scheduling(spec, images),
         },
+    }
+
+
+def _annotations(added: PodTemplate, volumes: list[Manifest]) -> dict[str, str]:
+    return {
+        # An autoscaler keeps a node for the sake of a local volume, unless it is named here.
+        LOCAL_VOLUMES: ",".join(volume["name"] for volume in volumes if "emptyDir" in volume),
+        **added.annotations,
+        "kubectl.kubernetes.io/default-container": names.SERVER_CONTAINER,
     }
 
 
