@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from dev.kit.eventually import eventually
 from dev.kit.reserved_ports import free_port
 from slipway.api import parse_gate
 
@@ -21,11 +21,7 @@ SECONDS = 120
 
 def until(condition: Callable[[], Any], what: str, seconds: float = SECONDS) -> Any:
     """Wait for a condition, and return what it gave."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.02)
-    return value
+    return eventually(condition, what, seconds)
 
 
 def golden_npz(path: Path, **arrays: Any) -> Path:
