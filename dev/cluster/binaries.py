@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +61,7 @@ TOOL_LIST: tuple[Tool, ...] = (
     ),
     Tool("etcd", "etcd", ".", "go.etcd.io/etcd/server/v3"),
     Tool("pause", "pause", ".", ""),
-    Tool("coredns", "coredns", "github.com/coredns/coredns", "github.com/coredns/coredns"),
+    Tool("coredns", "coredns", ".", "github.com/coredns/coredns"),
     Tool(
         "metrics-server",
         "metrics-server",
@@ -140,38 +140,48 @@ def find_go() -> str:
 
 
 def ensure(name: str, report: Report | None = None) -> Path:
-    """Path of the program called `name`, building it first when the cache lacks it.
+    """Path of the program called `name`, building it first when the cache lacks it; see `ensure_all`."""
+    return ensure_all([name], report)[name]
 
-    `report` gets lines of progress (by default they go to standard error). Two processes never build the same program
-    twice: the second waits for the first.
+
+def ensure_all(names: Sequence[str], report: Report | None = None) -> dict[str, Path]:
+    """Paths of programs, building first what the cache lacks. Raises DevError when a build fails.
+
+    `report` gets lines of progress (by default they go to standard error). Programs of one group are built by one
+    command, which links some while it compiles others. Two processes never build the same group at once: the second
+    waits for the first.
     """
-    target = path(name)
-    if target.exists():
-        return target
     say = report or _to_stderr
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with _lock(target.with_name(f".{name}.lock"), f"another process is building {name}; waiting for it", say):
-        if not target.exists():
-            _build(_tool(name), target, say)
-    return target
+    paths = {name: path(name) for name in names}
+    for folder in dict.fromkeys(target.parent for target in paths.values()):
+        wanted = [name for name, target in paths.items() if target.parent == folder]
+        if not _missing(wanted):
+            continue
+        folder.mkdir(parents=True, exist_ok=True)
+        with _lock(folder / ".lock", f"another process is building {', '.join(wanted)}; waiting for it", say):
+            if missing := _missing(wanted):
+                _build([_tool(name) for name in missing], folder, say)
+    return paths
 
 
-def ensure_all(names: list[str], report: Report | None = None) -> dict[str, Path]:
-    """`ensure` for several programs, in order, so that the shared packages are compiled once."""
-    return {name: ensure(name, report) for name in names}
+def _missing(names: Sequence[str]) -> list[str]:
+    return [name for name in names if not path(name).exists()]
 
 
-def _build(tool: Tool, target: Path, say: Report) -> None:
-    go, tag = find_go(), version(tool.name)
-    say(f"building {tool.name} {tag} from source (once; it is kept in {target.parent})")
-    with tempfile.TemporaryDirectory(prefix=f".{tool.name}-", dir=target.parent) as scratch:
-        made = Path(scratch) / tool.name
-        argv = [go, "build", "-trimpath", "-ldflags", link_flags(tool, tag), "-o", str(made), tool.package]
+def _build(tools: Sequence[Tool], folder: Path, say: Report) -> None:
+    """Builds programs of one group, which have the same go.mod and stamps, and moves them into `folder` when all are made."""
+    go, tag, what = find_go(), version(tools[0].name), ", ".join(tool.name for tool in tools)
+    say(f"building {what} {tag} from source (once; kept in {folder})")
+    with tempfile.TemporaryDirectory(prefix=".build-", dir=folder) as scratch:
+        flags = ["-trimpath", "-ldflags", link_flags(tools[0], tag)]
+        # Go names each program after the last part of its package's path. The separator makes the target a folder.
+        argv = [go, "build", *flags, "-o", scratch + os.sep, *(tool.package for tool in tools)]
         # CGO off and -trimpath for every program alike: shared packages then come from one build cache.
         env = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
-        seconds = _watch(argv, TOOLS / tool.group, env, tool.name, say)
-        made.replace(target)
-    say(f"built {tool.name} {tag} in {seconds:.0f} s")
+        seconds = _watch(argv, TOOLS / tools[0].group, env, what, say)
+        for tool in tools:
+            (Path(scratch) / tool.name).replace(folder / tool.name)
+    say(f"built {what} {tag} in {seconds:.0f} s")
 
 
 def _watch(argv: list[str], folder: Path, env: dict[str, str], name: str, say: Report) -> float:

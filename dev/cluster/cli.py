@@ -127,8 +127,8 @@ def _path(options: argparse.Namespace) -> int:
 def _build(options: argparse.Namespace) -> int:
     if options.install_packages:
         packages.require(install=True, say=say)
-    for program in options.programs or [tool.name for tool in binaries.TOOL_LIST]:
-        print(binaries.ensure(program, say))
+    made = binaries.ensure_all(options.programs or [tool.name for tool in binaries.TOOL_LIST], say)
+    print(*made.values(), sep="\n")
     return 0
 
 

@@ -15,10 +15,14 @@ Predicate = Callable[[Manifest], bool]
 
 
 def until(kubectl: Kubectl, kind: str, name: str, holds: Predicate, seconds: float = 180) -> Manifest:
-    """Return the object as soon as `holds` is true of it; fail with its last state after `seconds`."""
+    """Return the object as soon as `holds` is true of it; fail with its last state after `seconds`.
+
+    An object that no controller has seen yet is given an empty status, so that `holds` need not think of it.
+    """
     last: Manifest = {}
     with kubectl.watch(kind, name, seconds) as states:
         for state in states:
+            state.setdefault("status", {})
             last = state
             if holds(state):
                 return state

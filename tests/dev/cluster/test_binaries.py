@@ -98,19 +98,41 @@ def test_a_failed_build_shows_the_compilers_words_and_leaves_nothing(
     with pytest.raises(DevError, match="undefined: everything"):
         binaries.ensure("kubectl", lambda _: None)
     assert not binaries.path("kubectl").exists()
-    assert [p.name for p in binaries.path("kubectl").parent.iterdir() if p.name != ".kubectl.lock"] == []
+    assert [p.name for p in binaries.path("kubectl").parent.iterdir() if p.name != ".lock"] == []
+
+
+def test_programs_of_a_group_are_built_by_one_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    _go(tmp_path)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setenv("SLIPWAY_CACHE", str(tmp_path / "cache"))
+    binaries.ensure("kubelet", lambda _: None)
+    made = binaries.ensure_all(["kubelet", "kubectl", "etcd", "kube-proxy"], lambda _: None)
+    assert {name: file.read_text().strip() for name, file in made.items()} == {name: name for name in made}
+    assert (tmp_path / "builds").read_text().splitlines() == ["kubelet", "kubectl kube-proxy", "etcd"]
 
 
 def test_two_processes_build_a_program_once(tmp_path: Path) -> None:
-    # The build takes long enough for the second process to come while it runs; each build leaves a line.
-    _program(tmp_path / "bin" / "go", f'echo built >> {tmp_path}/builds; sleep 1; while [ "$1" != -o ]; do shift; done\n'
-             'echo program > "$2"')  # fmt: skip
+    # The build takes long enough for the second process to come while it runs.
+    _go(tmp_path, seconds=1)
     env = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "SLIPWAY_CACHE": str(tmp_path / "cache")}
     ask = [sys.executable, "-c", "from dev.cluster import binaries; print(binaries.ensure('kubectl').read_text())"]
     both = [subprocess.Popen(ask, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     answers = [process.communicate(timeout=30)[0].strip() for process in both]
-    assert answers == ["program", "program"]
-    assert (tmp_path / "builds").read_text().splitlines() == ["built"]
+    assert answers == ["kubectl", "kubectl"]
+    assert (tmp_path / "builds").read_text().splitlines() == ["kubectl"]
+
+
+def _go(tmp_path: Path, seconds: int = 0) -> Path:
+    """A `go` whose programs hold their own names; each build leaves a line with what it made in `builds`."""
+    return _program(
+        tmp_path / "bin" / "go",
+        f"""sleep {seconds}; while [ "$1" != -o ]; do shift; done; out="$2"; shift 2; names=""
+for package; do
+  [ "$package" = . ] && package="$PWD"
+  name="${{package##*/}}"; echo "$name" > "$out$name"; names="$names $name"
+done
+echo $names >> {tmp_path}/builds""",
+    )
 
 
 def _program(file: Path, script: str) -> Path:
