@@ -73,7 +73,6 @@ def test_a_budget_protects_the_last_but_one(namespace: Kubectl) -> None:
 def test_the_running_count_survives_an_autoscaler_coming_and_going(namespace: Kubectl) -> None:
     by_hand = deployment("counted", MODEL, replicas=2)
     serving_two = deployment("counted", MODEL, autoscaling={"minReplicas": 2, "maxReplicas": 3})
-    neither = deployment("counted", MODEL)
     namespace.apply(by_hand)
     serving(namespace, "counted", 2)
     both = uids(pods(namespace, "counted"))
@@ -86,8 +85,16 @@ def test_the_running_count_survives_an_autoscaler_coming_and_going(namespace: Ku
     assert autoscaler["spec"]["maxReplicas"] == 3
     assert "slipway" not in owners_of_replicas(namespace, "counted")
 
-    namespace.apply(neither)
+    namespace.apply(by_hand)
     wait.ready(namespace, "counted")
     wait.gone(namespace, "horizontalpodautoscaler", "counted")
     serving(namespace, "counted", 2)
     assert uids(pods(namespace, "counted")) == both
+
+
+def test_the_smallest_resource_has_a_scale(namespace: Kubectl) -> None:
+    """An autoscaler reads `/scale` before it writes it; kubectl does with a precondition."""
+    namespace.apply(deployment("smallest", MODEL))
+    serving(namespace, "smallest", 1)
+    namespace.run("scale", "mdep", "smallest", "--current-replicas=1", "--replicas=2")
+    serving(namespace, "smallest", 2)

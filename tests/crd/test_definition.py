@@ -94,6 +94,16 @@ def test_scale_is_the_scale_of_the_pods(kubectl: Kubectl, plane: ControlPlane, d
     assert plane.api().get(digits)["spec"]["replicas"] == 2
 
 
+def test_the_smallest_resource_can_be_scaled(kubectl: Kubectl, plane: ControlPlane) -> None:
+    """An autoscaler reads `/scale` first; kubectl does with --current-replicas."""
+    api, path = plane.api(), f"{COLLECTION}/smallest"
+    api.create(COLLECTION, body("smallest"))
+    assert api.get(f"{path}/scale")["spec"] == {"replicas": 1}
+    kubectl("scale", "mdep/smallest", "--current-replicas=1", "--replicas=3")
+    assert api.get(f"{path}/scale")["spec"] == {"replicas": 3}
+    api.delete(path)
+
+
 def test_status_is_written_apart(plane: ControlPlane, digits: str) -> None:
     api = plane.api()
     api.patch(digits, {"status": {"updateRevision": 99}})

@@ -121,9 +121,9 @@ class ModelDeploymentSpec(ApiModel):
     """CPU and memory of the server container. GPUs are requested in `gpu`."""
     gpu: Gpu | None = None
     """GPUs of each pod."""
-    replicas: Annotated[int, Field(ge=0, le=1000)] | None = None
-    """Number of pods. If it is not set, the Deployment starts with one pod and keeps its present number afterwards.
-    Ignored while `autoscaling` is set."""
+    replicas: Annotated[int, Field(ge=0, le=1000)] = 1
+    """Number of pods; `kubectl scale` and autoscalers of your own set it. Ignored while `autoscaling` is set, and used
+    again when that goes."""
     autoscaling: Autoscaling | None = None
     """Lets a HorizontalPodAutoscaler own the number of pods."""
     pod_template: PodTemplate = PodTemplate()

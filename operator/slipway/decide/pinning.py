@@ -44,7 +44,7 @@ def starts_with_one(state: State, spec: ModelDeploymentSpec) -> bool:
     """
     deployment = state.deployment
     begins = deployment is None or (state.current is None and deployment.counts.desired <= 1)
-    return begins and least_replicas(spec, deployment) > 1
+    return begins and least_replicas(spec) > 1
 
 
 def several_follow(state: State) -> bool:

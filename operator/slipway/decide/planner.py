@@ -44,7 +44,7 @@ def make_plan(state: State, defaults: Defaults, now: datetime) -> Plan:
     chosen = target.choose(state, spec, update)
     unresolved = pinning.unresolved(state, chosen.revision)
     held_at_one = unresolved and pinning.starts_with_one(state, spec)
-    replicas = desired_replicas(spec, state.deployment)
+    replicas = desired_replicas(spec)
     given = _render_input(state, spec, chosen, replicas, unresolved=unresolved, held_at_one=held_at_one)
     children = _children(state, given, held_at_one=held_at_one)
     conflict, foreign = _conflicts(state, children)

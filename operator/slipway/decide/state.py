@@ -226,18 +226,14 @@ class State:
         return found
 
 
-def least_replicas(spec: ModelDeploymentSpec, deployment: Deployment | None) -> int:
+def least_replicas(spec: ModelDeploymentSpec) -> int:
     """Return the number of pods with which a revision serves completely."""
-    return spec.autoscaling.min_replicas if spec.autoscaling else (desired_replicas(spec, deployment) or 0)
+    return spec.autoscaling.min_replicas if spec.autoscaling else spec.replicas
 
 
-def desired_replicas(spec: ModelDeploymentSpec, deployment: Deployment | None) -> int | None:
+def desired_replicas(spec: ModelDeploymentSpec) -> int | None:
     """Return the number of pods that the Deployment is to have; None while an autoscaler owns it."""
-    if spec.autoscaling is not None:
-        return None
-    if spec.replicas is not None:
-        return spec.replicas
-    return deployment.counts.desired if deployment else 1
+    return None if spec.autoscaling else spec.replicas
 
 
 def _current(spec: ModelDeploymentSpec | None, deployment: Deployment | None, recorded: Recorded) -> int | None:
@@ -247,5 +243,5 @@ def _current(spec: ModelDeploymentSpec | None, deployment: Deployment | None, re
     """
     if spec is None or deployment is None:
         return recorded.current
-    serves = deployment.counts.complete and deployment.counts.desired >= max(1, least_replicas(spec, deployment))
+    serves = deployment.counts.complete and deployment.counts.desired >= max(1, least_replicas(spec))
     return (deployment.revision if serves else 0) or recorded.current

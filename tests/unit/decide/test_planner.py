@@ -239,13 +239,19 @@ def test_old_records_go_and_those_of_running_pods_stay() -> None:
 # Number of pods
 
 
-def test_the_running_count_is_kept_where_none_is_asked_for() -> None:
+def test_without_a_number_there_is_one_pod() -> None:
+    world = served(Model().replicas(3))
+    assert world.deployment["spec"]["replicas"] == 3
+    world.change(replicas=None)
+    assert world.serve().deployment["spec"]["replicas"] == 1
+
+
+def test_a_number_that_somebody_gave_the_deployment_is_taken_back() -> None:
     world = served(Model())
     world.deployment["spec"]["replicas"] = 4  # kubectl scale deployment
     plan = world.settle()
-    assert (plan.replicas, actions(plan)) == (4, ["create PodDisruptionBudget digits"])
-    world.change(model={"uri": "pvc://models/better"}).settle()
-    assert world.deployment["spec"]["replicas"] == 4
+    assert (plan.replicas, actions(plan)) == (1, ["apply Deployment digits"])
+    assert world.deployment["spec"]["replicas"] == 1
 
 
 def test_autoscaling_is_turned_on_and_off_and_on_again() -> None:
@@ -261,7 +267,7 @@ def test_autoscaling_is_turned_on_and_off_and_on_again() -> None:
     assert world.deployment["spec"]["replicas"] == 4
     world.deployment["spec"]["replicas"] = 7  # the autoscaler
     assert actions(world.plan()) == []
-    off = world.change(autoscaling=None).settle()
+    off = world.change(autoscaling=None, replicas=7).settle()
     assert actions(off) == ["delete HorizontalPodAutoscaler digits"]
     assert (off.replicas, world.deployment["spec"]["replicas"]) == (7, 7)
 
