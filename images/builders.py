@@ -136,8 +136,10 @@ def install(packages: Sequence[str], log: Path) -> None:
         BuildError: when apt-get fails.
     """
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    logged(["apt-get", "update"], log, environment=environment)
-    logged(["apt-get", "install", "--yes", "--no-install-recommends", *packages], log, environment=environment)
+    # apt-get gives up where another one runs, such as that of dev.cluster, which takes this lock too.
+    apt_get = ["flock", "/run/lock/slipway-apt", "apt-get"]
+    logged([*apt_get, "update"], log, environment=environment)
+    logged([*apt_get, "install", "--yes", "--no-install-recommends", *packages], log, environment=environment)
 
 
 def check_buildah(*, install_packages: bool, log: Path) -> None:

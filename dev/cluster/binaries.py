@@ -37,10 +37,15 @@ class Tool:
     """
 
     name: str
-    group: str
+    folder: str
     package: str
     module: str
     stamps: tuple[str, ...] = ()
+
+    @property
+    def group(self) -> str:
+        """Programs of one group have one version, are built by one command and lie in one folder of the cache."""
+        return "kubernetes" if self.module == "k8s.io/kubernetes" else self.name
 
 
 def _kubernetes(name: str) -> Tool:
@@ -61,17 +66,17 @@ TOOL_LIST: tuple[Tool, ...] = (
     ),
     Tool("etcd", "etcd", ".", "go.etcd.io/etcd/server/v3"),
     Tool("pause", "pause", ".", ""),
-    Tool("coredns", "coredns", ".", "github.com/coredns/coredns"),
+    Tool("coredns", "kubernetes", "./coredns", "github.com/coredns/coredns"),
     Tool(
         "metrics-server",
-        "metrics-server",
+        "kubernetes",
         "sigs.k8s.io/metrics-server/cmd/metrics-server",
         "sigs.k8s.io/metrics-server",
         ("k8s.io/component-base/version.gitVersion={v}",),
     ),
     Tool(
         "helm",
-        "helm",
+        "kubernetes",
         "helm.sh/helm/v4/cmd/helm",
         "helm.sh/helm/v4",
         ("helm.sh/helm/v4/internal/version.version={v}",),
@@ -107,8 +112,8 @@ def version(name: str) -> str:
     """Version of the program called `name`. Raises DevError when there is no such program."""
     tool = _tool(name)
     if not tool.module:  # our own source: it has no version but the one written beside it
-        return (TOOLS / tool.group / "VERSION").read_text().strip()
-    return module_version((TOOLS / tool.group / "go.mod").read_text(), tool.module)
+        return (TOOLS / tool.folder / "VERSION").read_text().strip()
+    return module_version((TOOLS / tool.folder / "go.mod").read_text(), tool.module)
 
 
 def link_flags(tool: Tool, tag: str) -> str:
@@ -169,7 +174,7 @@ def _missing(names: Sequence[str]) -> list[str]:
 
 
 def _build(tools: Sequence[Tool], folder: Path, say: Report) -> None:
-    """Builds programs of one group, which have the same go.mod and stamps, and moves them into `folder` when all are made."""
+    """Builds programs of one group, and moves them into `folder` when all are made."""
     go, tag, what = find_go(), version(tools[0].name), ", ".join(tool.name for tool in tools)
     say(f"building {what} {tag} from source (once; kept in {folder})")
     with tempfile.TemporaryDirectory(prefix=".build-", dir=folder) as scratch:
@@ -178,7 +183,7 @@ def _build(tools: Sequence[Tool], folder: Path, say: Report) -> None:
         argv = [go, "build", *flags, "-o", scratch + os.sep, *(tool.package for tool in tools)]
         # CGO off and -trimpath for every program alike: shared packages then come from one build cache.
         env = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
-        seconds = _watch(argv, TOOLS / tools[0].group, env, what, say)
+        seconds = _watch(argv, TOOLS / tools[0].folder, env, what, say)
         for tool in tools:
             (Path(scratch) / tool.name).replace(folder / tool.name)
     say(f"built {what} {tag} in {seconds:.0f} s")

@@ -4,10 +4,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from typing import TextIO
 
 from dev.errors import DevError
@@ -76,6 +78,16 @@ def show(console: Console, argv: Sequence[str | Path]) -> str:
     Raises:
         DevError: it failed; its own words are on the terminal already.
     """
+    with beginning(argv) as finish:
+        return finish(console)
+
+
+@contextmanager
+def beginning(argv: Sequence[str | Path]) -> Iterator[Callable[[Console], str]]:
+    """Begin a command as `show` runs it, in the background; yield what shows its progress, past and to come, and returns its result.
+
+    A command that has not ended when the body does is terminated.
+    """
     words = [str(word) for word in argv]
     with (
         tempfile.TemporaryFile("w+", errors="replace") as result,
@@ -83,12 +95,27 @@ def show(console: Console, argv: Sequence[str | Path]) -> str:
             words, cwd=ROOT, stdout=result, stderr=subprocess.PIPE, text=True, errors="replace"
         ) as process,
     ):
-        assert process.stderr is not None
-        for line in process.stderr:
-            console.detail(line)
-        status = process.wait()
-        result.seek(0)
-        text = result.read()
-    if status != 0:
-        raise DevError(f"`{' '.join(words)}` failed with status {status}")
-    return text
+        progress: SimpleQueue[str | None] = SimpleQueue()
+        reader = Thread(target=_collect, args=(process, progress))
+        reader.start()  # a pipe that nobody reads would stop the command once it is full
+
+        def finish(console: Console) -> str:
+            for line in iter(progress.get, None):
+                console.detail(line)
+            if (status := process.wait()) != 0:
+                raise DevError(f"`{' '.join(words)}` failed with status {status}")
+            result.seek(0)
+            return result.read()
+
+        try:
+            yield finish
+        finally:
+            process.terminate()
+            reader.join()
+
+
+def _collect(process: "subprocess.Popen[str]", progress: SimpleQueue[str | None]) -> None:
+    assert process.stderr is not None
+    for line in process.stderr:
+        progress.put(line)
+    progress.put(None)

@@ -7,7 +7,7 @@ from pathlib import Path
 from dev.cluster import binaries
 from dev.errors import DevError
 from dev.kit import manifests
-from dev.kit.console import Console, show
+from dev.kit.console import Console, beginning, show
 from dev.kit.kubectl import Kubectl, Manifest
 from dev.repository import ROOT
 from dev.shell import python, run
@@ -58,12 +58,14 @@ def tool(name: str) -> Path:
 
 def up(options: Options, console: Console) -> Kubectl:
     """Start the cluster, bring the images into it and install the chart; what is there already is kept."""
-    with console.step("cluster"):
-        show(console, python("-m", "dev.cluster", "up", f"--name={options.cluster}", *options.packages))
-    with console.step("images"):
-        built = json.loads(show(console, python("-m", "images.build", "--json", *options.packages)))
-        archives = [str(image["archive"]) for image in built]
-        show(console, python("-m", "dev.cluster", "load", f"--name={options.cluster}", *archives))
+    # The images are built meanwhile: a cold build of them waits for downloads, that of the cluster for the processors.
+    with beginning(python("-m", "images.build", "--json", *options.packages)) as finish_images:
+        with console.step("cluster"):
+            show(console, python("-m", "dev.cluster", "up", f"--name={options.cluster}", *options.packages))
+        with console.step("images"):
+            built = json.loads(finish_images(console))
+            archives = [str(image["archive"]) for image in built]
+            show(console, python("-m", "dev.cluster", "load", f"--name={options.cluster}", *archives))
     client = kubectl(options.cluster)
     with console.step("operator"):
         [operator] = [Path(image["archive"]).stem for image in built if image["name"] == "operator"]

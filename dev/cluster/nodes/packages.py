@@ -19,6 +19,8 @@ COMMANDS = {
 }
 CNI_FOLDERS = (Path("/usr/lib/cni"), Path("/opt/cni/bin"), Path("/usr/libexec/cni"))
 CNI_PLUGINS = ("ptp", "host-local", "loopback", "portmap")
+# apt-get gives up where another one runs, such as that of images.build, which takes this lock too.
+APT_LOCK = "/run/lock/slipway-apt"
 _INSTALL_SECONDS = 900
 
 
@@ -54,7 +56,7 @@ def require(*, install: bool, say: Callable[[str], None]) -> None:
             )
         say(f"installing {' '.join(absent)}")
         env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        run(["sh", "-euc", install_command(absent)], env=env, timeout=_INSTALL_SECONDS)
+        run(["flock", APT_LOCK, "sh", "-euc", install_command(absent)], env=env, timeout=_INSTALL_SECONDS)
         absent = missing()
     if absent:
         raise DevError(
