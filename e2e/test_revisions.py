@@ -153,3 +153,27 @@ def test_a_configmap_of_somebody_is_not_read_as_a_pin(namespace: Kubectl) -> Non
     )
     namespace.apply(deployment("theirs", TWO))
     wait.ready(namespace, "theirs")
+
+
+def without_owner(body: Manifest) -> Manifest:
+    """Return an object as a backup restores it: the same, but nobody's and new."""
+    kept = {key: value for key, value in body["metadata"].items() if key in ("name", "labels", "annotations")}
+    return {key: value for key, value in body.items() if key != "status"} | {"metadata": kept}
+
+
+def test_what_a_backup_left_behind_is_not_served(namespace: Kubectl, models: Path, tmp_path: Path) -> None:
+    """Pins and records of a ModelDeployment that is gone say nothing of the next one with its name."""
+    file = f"restored-{namespace.namespace}.tar.gz"
+    archive_server.put(namespace, packed(models / "half_plus_two", tmp_path / file))
+    namespace.apply(deployment("restored", url(file)))
+    wait.ready(namespace, "restored")
+    chosen = selector("restored")
+    left = [*namespace.items("configmaps", chosen), *namespace.items("controllerrevisions", chosen)]
+    assert {body["kind"] for body in left} == {"ConfigMap", "ControllerRevision"}
+    namespace.run("delete", KIND, "restored", "--cascade=foreground", "--timeout=120s", timeout=130)
+    namespace.apply(*map(without_owner, left))
+
+    archive_server.put(namespace, packed(models / "half_plus_three", tmp_path / file))
+    namespace.apply(deployment("restored", url(file)))
+    wait.ready(namespace, "restored")
+    traffic.settled(namespace, "restored", NEW)

@@ -69,7 +69,7 @@ TOOL_LIST: tuple[Tool, ...] = (
     Tool("coredns", "kubernetes", "./coredns", "github.com/coredns/coredns"),
     Tool(
         "metrics-server",
-        "kubernetes",
+        "metrics-server",
         "sigs.k8s.io/metrics-server/cmd/metrics-server",
         "sigs.k8s.io/metrics-server",
         ("k8s.io/component-base/version.gitVersion={v}",),

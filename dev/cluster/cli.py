@@ -51,6 +51,8 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("--context", default="", help="use the cluster behind this context of your kubeconfig (existing)")
     up.add_argument("--nodes", type=int, default=None,
                     help="how many nodes a local cluster has; it can grow (default: as it was, 1 at first)")  # fmt: skip
+    up.add_argument("--no-metrics", dest="metrics", action="store_false",
+                    help="a local cluster comes up without metrics-server, which autoscaling reads, if that is not built yet")  # fmt: skip
     up.add_argument("--install-packages", action="store_true", help="install missing Debian packages with apt-get")
     add("down", _down, "remove the cluster and everything it left on this machine")
     add("status", _status, "what the cluster is made of and how that is doing; status 1 unless all is well")
@@ -79,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _up(options: argparse.Namespace) -> int:
     with state.locked(options.name):
-        wish = Wish(options.provider, options.context, options.install_packages, options.nodes)
+        wish = Wish(options.provider, options.context, options.install_packages, options.nodes, options.metrics)
         provider = provider_for(options.name, say, wish)
         provider.up()
     print(f"export KUBECONFIG={provider.kubeconfig()}")

@@ -35,7 +35,7 @@ def main() -> int:
 
 def up(options: argparse.Namespace, console: Console) -> int:
     """From nothing, or from whatever is there already, to a model that answers predictions."""
-    wanted = installation.Options(options.name, options.install_packages, options.upstream)
+    wanted = installation.Options(options.name, options.install_packages, options.upstream, metrics=False)
     kubectl = installation.up(wanted, console).within(NAMESPACE)
     digits = example_models.of(tour.NAME)
     shuffled = example_models.of(bad_version.NAME)

@@ -97,6 +97,6 @@ break it    kubectl patch mdep {NAME} --type=merge -p '{{"spec":{{"model":{{"ver
 mend it     kubectl apply -f {RESOURCE}
 kill a pod  kubectl delete pod -l serving.slipway.dev/name={NAME} --wait=false
 read on     kubectl explain mdep.spec
-more        examples/README.md: gates, pins, a GPU, autoscaling, batching, archives
+more        examples/README.md: gates, pins, a GPU, batching, archives; for autoscaling, {named}make cluster first
 delete it   kubectl delete mdep {NAME}
 the end     {named}make demo-down"""

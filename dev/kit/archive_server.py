@@ -30,27 +30,41 @@ class Handler(http.server.SimpleHTTPRequestHandler):
     def __init__(self, *arguments):
         super().__init__(*arguments, directory="/archives")
 
-http.server.ThreadingHTTPServer(("", 8080), Handler).serve_forever()
+server = http.server.ThreadingHTTPServer(("", 8080), Handler)
+"""
+SERVE = "server.serve_forever()"
+SERVE_TLS = """
+import ssl
+context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+context.load_cert_chain("/tls/tls.crt", "/tls/tls.key")
+server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
 """
 UNPACK = "import sys, tarfile; tarfile.open(fileobj=sys.stdin.buffer, mode='r|').extractall('/archives')"
 
 
-def server(node: str | None = None) -> tuple[Manifest, Manifest]:
-    """Return the pod, for one node if that is named, and its Service."""
-    pod = manifests.publisher(NAME)
+def server(name: str = NAME, *, node: str | None = None, certificate: str | None = None) -> tuple[Manifest, Manifest]:
+    """Return the pod, for one node if that is named, and its Service; it speaks HTTPS with the certificate in a Secret."""
+    pod = manifests.publisher(name)
     container = pod["spec"]["containers"][0]
-    container["command"] = ["python3", "-c", SERVER]
+    container["command"] = ["python3", "-c", SERVER + (SERVE_TLS if certificate else SERVE)]
     container["ports"] = [{"name": "http", "containerPort": 8080}]
     container["readinessProbe"] = {"tcpSocket": {"port": "http"}, "periodSeconds": 1}
     container["volumeMounts"] = [{"name": "archives", "mountPath": "/archives"}]
     pod["spec"]["volumes"] = [{"name": "archives", "emptyDir": {}}]
+    if certificate is not None:
+        container["volumeMounts"].append({"name": "tls", "mountPath": "/tls"})
+        pod["spec"]["volumes"].append({"name": "tls", "secret": {"secretName": certificate}})
     if node is not None:
         pod["spec"]["nodeSelector"] = {"kubernetes.io/hostname": node}
     service = {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {"name": NAME},
-        "spec": {"selector": {"app": NAME}, "ports": [{"port": 80, "targetPort": "http"}]},
+        "metadata": {"name": name},
+        "spec": {
+            "selector": {"app": name},
+            "ports": [{"port": 443 if certificate else 80, "targetPort": "http"}],
+        },
     }
     return pod, service
 
@@ -59,19 +73,24 @@ def start(kubectl: Kubectl, files: Path, node: str | None = None) -> None:
     """Start the server, on one node if that is named, and give it all files of a folder; one that runs gets them too."""
     system = kubectl.within(NAMESPACE)
     system.apply(manifests.namespace(NAMESPACE))
-    output = system.apply(*server(node))
+    output = system.apply(*server(node=node))
     assert not output.warnings, output.warnings
     system.run("wait", "--for=condition=Ready", f"pod/{NAME}", "--timeout=240s", timeout=250)
     put(kubectl, *sorted(files.iterdir()))
 
 
 def put(kubectl: Kubectl, *files: Path) -> None:
-    """Give the server files; one of the same name is replaced."""
+    """Give the server of all tests files; one of the same name is replaced."""
+    put_into(kubectl.within(NAMESPACE), NAME, *files)
+
+
+def put_into(kubectl: Kubectl, name: str, *files: Path) -> None:
+    """Give a server in this namespace files; one of the same name is replaced."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for path in files:
             archive.add(path, path.name)
-    kubectl.within(NAMESPACE).run("exec", "-i", NAME, "--", "python3", "-c", UNPACK, stdin=buffer.getvalue())
+    kubectl.run("exec", "-i", name, "--", "python3", "-c", UNPACK, stdin=buffer.getvalue())
 
 
 def url(file: str) -> str:

@@ -27,11 +27,15 @@ class Options:
         cluster: name of the cluster.
         install_packages: let `cluster` and `images` install missing packages of the distribution.
         upstream: serve with tensorflow/serving, which the cluster then pulls, instead of the drop-in.
+        metrics: resource metrics, which autoscaling needs, even if metrics-server has to be built for them.
+        authorities: ConfigMap of each namespace with certificates of authorities that fetch accepts; empty: none.
     """
 
     cluster: str = "slipway"
     install_packages: bool = False
     upstream: bool = False
+    metrics: bool = True
+    authorities: str = ""
 
     @property
     def packages(self) -> list[str]:
@@ -61,7 +65,8 @@ def up(options: Options, console: Console) -> Kubectl:
     # The images are built meanwhile: a cold build of them waits for downloads, that of the cluster for the processors.
     with beginning(python("-m", "images.build", "--json", *options.packages)) as finish_images:
         with console.step("cluster"):
-            show(console, python("-m", "dev.cluster", "up", f"--name={options.cluster}", *options.packages))
+            metrics = [] if options.metrics else ["--no-metrics"]
+            show(console, python("-m", "dev.cluster", "up", f"--name={options.cluster}", *options.packages, *metrics))
         with console.step("images"):
             built = json.loads(finish_images(console))
             archives = [str(image["archive"]) for image in built]
@@ -71,7 +76,9 @@ def up(options: Options, console: Console) -> Kubectl:
         [operator] = [Path(image["archive"]).stem for image in built if image["name"] == "operator"]
         # The tag stays while the content changes during development; this restarts the operator when it did.
         values = [f"podAnnotations.image-content={operator}"]
-        install(client, console, values + ([] if options.upstream else [f"runtime.image.repository={DROP_IN}"]))
+        values += [] if options.upstream else [f"runtime.image.repository={DROP_IN}"]
+        values += [f"modelPods.caBundle.configMap={options.authorities}"] if options.authorities else []
+        install(client, console, values)
     return client
 
 

@@ -17,9 +17,13 @@ _SYSTEM = f"{_CORE}/namespaces/kube-system"
 Item = tuple[str, dict[str, Any]]
 
 
-def objects(network: Network, authority_base64: str) -> list[Item]:
-    """Everything, in the order in which it is applied."""
-    return [*dns(network), *metrics(network, authority_base64), *storage()]
+def objects(network: Network, authority_base64: str | None) -> list[Item]:
+    """Everything, in the order in which it is applied; resource metrics only with the CA certificate.
+
+    An aggregated API that nobody serves would keep namespaces from being deleted.
+    """
+    resource_metrics = [] if authority_base64 is None else metrics(network, authority_base64)
+    return [*dns(network), *resource_metrics, *storage()]
 
 
 def dns(network: Network) -> list[Item]:

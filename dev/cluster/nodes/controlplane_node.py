@@ -21,7 +21,9 @@ from dev.cluster.pki import Pair
 from dev.cluster.private_files import write_private
 
 PROGRAMS = ["kube-apiserver", "etcd", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"]
-PROGRAMS += ["coredns", "metrics-server", "pause"]
+PROGRAMS += ["coredns", "pause"]
+METRICS = "metrics-server"
+"""The one program that a cluster may be without."""
 _ETCD, _ETCD_PEER = "http://127.0.0.1:2379", "http://127.0.0.1:2380"
 _LIMITS = Qps(200, 400)
 
@@ -36,7 +38,7 @@ class ControlPlaneNode(Node):
         self.write_node(authority)
         for component in ("kube-controller-manager", "kube-scheduler"):
             self.client(authority, component, f"system:{component}", [])
-        for component in ("coredns", "metrics-server"):
+        for component in ("coredns", METRICS):
             self.client(authority, component, component, [])
         pki.issue(authority, self.places.pki, "client-provisioner", user="slipway-provisioner")
         kubeconfig.write(kubeconfig_path(self.name), self.admin(), context=self.name, user=f"{self.name}-admin")
@@ -98,14 +100,14 @@ class ControlPlaneNode(Node):
         return [self.part(manager, argv), self.part(scheduler, command, settings)]
 
     def services(self) -> list[Part]:
-        """CoreDNS, metrics-server and the volume provisioner."""
+        """CoreDNS, metrics-server if it is there, and the volume provisioner."""
         corefile, pair = self.places.etc / "Corefile", self._pair("client-provisioner")
         provisioner = [sys.executable, "-m", "dev.cluster.nodes.provisioner", f"--server={self.network.url}"]
         provisioner += [f"--authority={self._pair('ca').cert}", f"--certificate={pair.cert}", f"--key={pair.key}"]
         source = Path(__file__).with_name("provisioner.py")
         return [
             self.part("coredns", [str(self.programs["coredns"]), "-conf", str(corefile)], corefile),
-            self.part("metrics-server", self._metrics_server()),
+            *([self.part(METRICS, self._metrics_server())] if METRICS in self.programs else []),
             self.part("provisioner", [*provisioner, f"--folder={self.places.volumes}"], source),
         ]
 
@@ -116,7 +118,7 @@ class ControlPlaneNode(Node):
     def _metrics_server(self) -> list[str]:
         config, serving = self.config("metrics-server"), self._pair("metrics-server")
         return [
-            str(self.programs["metrics-server"]),
+            str(self.programs[METRICS]),
             f"--kubeconfig={config}",
             f"--authentication-kubeconfig={config}",
             f"--authorization-kubeconfig={config}",

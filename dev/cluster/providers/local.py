@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dev.cluster import binaries, processes, state
 from dev.cluster.nodes import addons, cgroups, checks, namespaces, packages, running_nodes
-from dev.cluster.nodes.controlplane_node import PROGRAMS, ControlPlaneNode
+from dev.cluster.nodes.controlplane_node import METRICS, PROGRAMS, ControlPlaneNode
 from dev.cluster.nodes.links import FurtherNamespaces
 from dev.cluster.nodes.namespaces import KUBELET_ROOT, Namespaces
 from dev.cluster.nodes.network import MAX_CLUSTERS, MAX_NODES, Network, choose, overlaps, parse_routes
@@ -29,10 +29,16 @@ _STOP_SECONDS = 3
 
 
 class Local:
-    """See the module's text. `nodes` is how many nodes `up` shall see to; None leaves the number as it is."""
+    """See the module's text. `nodes` is how many nodes `up` shall see to; None leaves the number as it is.
 
-    def __init__(self, name: str, say: Say, *, install_packages: bool = False, nodes: int | None = None) -> None:
+    Without `metrics`, metrics-server is left out where it would have to be built first.
+    """
+
+    def __init__(
+        self, name: str, say: Say, *, install_packages: bool = False, nodes: int | None = None, metrics: bool = True
+    ) -> None:
         self._name, self._say, self._install, self._nodes = name, say, install_packages, nodes
+        self._metrics = metrics
         self._state = state_dir(name)
 
     def kubeconfig(self) -> Path:
@@ -45,7 +51,8 @@ class Local:
         checks.linux()
         checks.root()
         packages.require(install=self._install, say=self._say)
-        programs = binaries.ensure_all(PROGRAMS, self._say)
+        metrics = self._metrics or binaries.path(METRICS).exists()
+        programs = binaries.ensure_all([*PROGRAMS, METRICS] if metrics else PROGRAMS, self._say)
         record = self._record()
         node = ControlPlaneNode(self._name, Network(record.index), programs)
         others = [Node(self._name, Network(record.index, n), programs) for n in range(2, record.nodes + 1)]
@@ -216,7 +223,7 @@ class Local:
             lambda: api.healthy(system), "kube-system", timeout=running_nodes.READY_SECONDS, daemons=daemons
         )
         changed += [self._start(part) for part in node.controllers()]
-        for path, item in addons.objects(node.network, node.authority_base64()):
+        for path, item in addons.objects(node.network, node.authority_base64() if METRICS in node.programs else None):
             api.apply(path, item)
         for member in nodes:
             running_nodes.await_runtime(member)

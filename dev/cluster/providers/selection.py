@@ -50,6 +50,7 @@ class Wish:
     context: str = ""
     install: bool = False
     nodes: int | None = None
+    metrics: bool = True
 
 
 def provider_for(name: str, say: Say, wish: Wish | None = None) -> Provider:
@@ -65,4 +66,4 @@ def provider_for(name: str, say: Say, wish: Wish | None = None) -> Provider:
         return Kind(name, say)
     if kind == "existing":
         return Existing(name, say, wish.context or (record.context if record else ""))
-    return Local(name, say, install_packages=wish.install, nodes=wish.nodes)
+    return Local(name, say, install_packages=wish.install, nodes=wish.nodes, metrics=wish.metrics)
