@@ -101,6 +101,7 @@ def test_what_admission_fills_in(plane: ControlPlane, kubectl: Kubectl) -> None:
                 "warmup": {"iterations": 1},
             },
             "gpu": {"count": 1},
+            "replicas": 1,
             "resources": {"requests": {"cpu": "1"}},
             "autoscaling": {"minReplicas": 1, "maxReplicas": 2, "metrics": [{"type": "CPU", "target": 70}]},
             "rollout": {
