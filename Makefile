@@ -4,6 +4,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
+# Without bytecode, each of the programs that the tests start compiles what it imports again: five seconds for TensorFlow.
+unexport PYTHONDONTWRITEBYTECODE
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -11,7 +13,7 @@ UV_VERSION := 0.13.9
 # Packages of the distribution are installed only where that needs no password.
 INSTALL_PACKAGES := $(if $(filter 0,$(shell id -u)),--install-packages)
 STAMP := $(VENV)/.installed
-UNIT_WORKERS ?= 3
+UNIT_WORKERS ?= 4
 # The local cluster that is meant: SLIPWAY_CLUSTER, as for the tests, or the one called slipway.
 NAMED := $(if $(SLIPWAY_CLUSTER),--name $(SLIPWAY_CLUSTER))
 STEP = @printf '\033[1m==> %s\033[0m\n'
@@ -121,7 +123,7 @@ $(VENV)/bin/uv:
 
 $(STAMP): $(VENV)/bin/uv requirements/dev.txt requirements/serving-api.txt pyproject.toml
 	$(STEP) "Python packages (TensorFlow among them, about 1 GB on disk)"
-	@$(VENV)/bin/uv pip install --quiet --python $(PYTHON) --require-hashes --no-deps -r requirements/dev.txt -r requirements/serving-api.txt
+	@$(VENV)/bin/uv pip install --quiet --compile-bytecode --python $(PYTHON) --require-hashes --no-deps -r requirements/dev.txt -r requirements/serving-api.txt
 	@$(VENV)/bin/uv pip install --quiet --python $(PYTHON) --no-deps --no-build-isolation -e .
 	@touch $@
 
