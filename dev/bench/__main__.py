@@ -56,6 +56,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         nodes=options.nodes,
         clients=options.clients,
         baselines=options.baselines,
+        repeat=options.repeat,
         after=None if options.only_create else wanted,
         idle_seconds=options.idle_seconds,
         returns=options.returns,
@@ -83,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         help="requests that the bench has under way at a time, as many as the operator has workers (16)",
     )
     add("--baselines", type=int, default=2, choices=(0, 1, 2), help="runs without the operator, around it (2)")
+    add("--repeat", type=int, default=1, choices=(1, 3, 5), help="runs of each size; medians count (1)")
     add("--only-create", action="store_true", help="leave out idling, restart, change and deletion")
     add("--idle-seconds", type=float, default=180, help="how long to watch the idle operator (180)")
     add("--returns", type=int, default=5, help="children to delete of each kind (5)")

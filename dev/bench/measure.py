@@ -30,6 +30,7 @@ class Settings:
         sizes: how many resources, one run for each.
         clients: how many requests the bench has under way at a time.
         baselines: runs without the operator: 2 means before and after it, 0 means none.
+        repeat: runs of each size with the operator, an odd number; what follows one of them precedes the next.
         after: the size on which idling, restart, change and deletion are measured; None leaves them out.
         flags: further flags of the operator.
         profile: folder for profiles of the operator's CPU; None runs it as users do.
@@ -39,6 +40,7 @@ class Settings:
     nodes: int
     clients: int
     baselines: int
+    repeat: int
     after: int | None
     idle_seconds: float
     returns: int
@@ -57,11 +59,15 @@ def measure(settings: Settings, keep: Callable[[Report], None]) -> Report:
     report = Report(_environment(settings), ())
     for count in settings.sizes:
         before = [_baseline(settings, count)] if settings.baselines else []
-        with bed(settings.nodes) as ground:
-            creation, more = asyncio.run(_operator(settings, ground, count))
-        following = [_baseline(settings, count) for _ in range(settings.baselines - len(before))]
-        creations.append(replace(creation, baselines=(*before, *following)))
-        afterwards = more or afterwards
+        runs: list[Creation] = []
+        for _ in range(settings.repeat):
+            after_count = settings.after if afterwards is None else None
+            with bed(settings.nodes) as ground:
+                creation, more = asyncio.run(_operator(replace(settings, after=after_count), ground, count))
+            following = [_baseline(settings, count) for _ in range(settings.baselines - 1)]
+            runs.append(replace(creation, baselines=(*before, *following)))
+            before, afterwards = following or before, more or afterwards
+        creations.append(Creation.middle(runs))
         report = Report(_environment(settings), tuple(creations), afterwards, notes)
         keep(report)
     return report

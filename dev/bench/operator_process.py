@@ -73,7 +73,9 @@ class Operator:
     def __init__(self, invocation: Invocation) -> None:
         self._log = invocation.log
         path = f"{ROOT / 'operator'}:{ROOT}"
-        environment = {key: value for key, value in os.environ.items() if not key.startswith(("KUBE", "SLIPWAY_"))}
+        # Its modules are compiled once, as in its image, also where the environment forbids that.
+        left_out = ("KUBE", "SLIPWAY_", "PYTHONDONTWRITEBYTECODE")
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(left_out)}
         with invocation.log.open("ab") as log:
             self._process = subprocess.Popen(
                 invocation.argv(),

@@ -1,6 +1,7 @@
 """What was measured: value types that the table, the bars and the JSON file are made from."""
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from statistics import fmean, median
 from typing import Any
 
@@ -32,6 +33,7 @@ class Creation:
         cpu_seconds: CPU time of the operator from the first create until it was quiet again.
         start_cpu_seconds: CPU time that it had used before, for starting.
         peak_mib, start_mib: resident memory, at its highest and before the first create.
+        repeated: all runs of this size, this one included, where there were several; this is the one of median ratio.
     """
 
     count: int
@@ -43,6 +45,25 @@ class Creation:
     start_cpu_seconds: float
     peak_mib: float
     start_mib: float
+    repeated: tuple["Creation", ...] = ()
+
+    @classmethod
+    def middle(cls, runs: Sequence["Creation"]) -> "Creation":
+        """Return the run of median ratio among an odd number of them, and with it the others."""
+        if len(runs) == 1:
+            return runs[0]
+        ordered = sorted(runs, key=lambda run: run.ratio or 0.0)
+        return replace(ordered[len(ordered) // 2], repeated=tuple(runs))
+
+    @property
+    def runs(self) -> tuple["Creation", ...]:
+        """Return all runs of this size."""
+        return self.repeated or (self,)
+
+    @property
+    def cpu_millis_middle(self) -> float:
+        """Return the median of the operator's CPU milliseconds per resource over all runs of this size."""
+        return median(run.cpu_millis_each for run in self.runs)
 
     @property
     def baseline_seconds(self) -> float | None:
@@ -156,6 +177,8 @@ class Report:
                 "ratio": creation.ratio,
                 "requests_each": creation.requests_each,
                 "writes_each": creation.requests.writes / creation.count,
-                "cpu_millis_each": creation.cpu_millis_each,
+                "cpu_millis_each": creation.cpu_millis_middle,
+                "ratios": [run.ratio for run in creation.runs],
+                "cpu_millis": [run.cpu_millis_each for run in creation.runs],
             }
         return document

@@ -14,6 +14,7 @@ import time
 import uuid
 from datetime import UTC, datetime
 
+import uvloop
 from prometheus_client import disable_created_metrics
 
 from slipway import __version__, logs, settings
@@ -98,7 +99,7 @@ class Operator:
         _log.info("slipway-operator %s: health on port %d, metrics on port %d", __version__, *ports)
         gc.collect()
         gc.freeze()  # what lives for ever need not be traversed again
-        gc.set_threshold(20_000, 20, 50)
+        gc.set_threshold(10_000, 10, 10)
         self._manager.start()
         await self._stop.wait()
         _log.info("stopping")
@@ -218,7 +219,7 @@ def main() -> int:
     chosen = settings.load()
     disable_created_metrics()  # type: ignore[no-untyped-call] # they double the series without use
     logs.setup(chosen.log_format, chosen.log_level)
-    return asyncio.run(_run(chosen))
+    return uvloop.run(_run(chosen))
 
 
 if __name__ == "__main__":

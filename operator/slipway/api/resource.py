@@ -53,7 +53,7 @@ def parse_spec(name: str, spec: Any) -> ModelDeploymentSpec:
     return _parsed(name, json.dumps(spec or {}))
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=256)
 def _parsed(name: str, text: str) -> ModelDeploymentSpec:
     """See `parse_spec`; remembered, because a rollout reads the same spec half a dozen times."""
     check(name_rules(), name)

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import orjson
+
 from slipway import logs
 from slipway.api import Reason
 from slipway.controller.metrics import Metrics
@@ -183,7 +185,7 @@ def _digest(action: Action) -> int:
 
 def _hash_rendered(manifest: Manifest) -> int:
     """Return a hash of a rendered manifest; renderers always use the same order of keys, so it needs no sorting."""
-    return hash(repr(manifest))
+    return hash(orjson.dumps(manifest))
 
 
 def _reason(action: Action, error: ApiError) -> Reason:

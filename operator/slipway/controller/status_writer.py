@@ -4,7 +4,6 @@ Changes of counts and pod states are merged for a few seconds, so a rollout does
 rollouts start at once, so are their starts.
 """
 
-import json
 import logging
 import math
 from collections import deque
@@ -12,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
+
+import orjson
 
 from slipway import logs
 from slipway.api import KIND
@@ -158,7 +159,7 @@ class StatusWriter:
 
 
 def _hash(value: Any) -> int:
-    return hash(json.dumps(value, sort_keys=True))
+    return hash(orjson.dumps(value, option=orjson.OPT_SORT_KEYS))
 
 
 def _desired(resource: Manifest | None) -> tuple[object, object]:

@@ -7,7 +7,7 @@ They connect the cache (which fills `Observed`), the pure packages (which turn i
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from slipway.api import PodState, Reason
 
@@ -15,9 +15,8 @@ Manifest = dict[str, Any]
 """A Kubernetes object as JSON."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Key:
-    """Namespace and name of a ModelDeployment."""
+class Key(NamedTuple):
+    """Namespace and name of a ModelDeployment. A tuple, because dictionaries hash and compare it all the time."""
 
     namespace: str
     name: str
@@ -27,9 +26,8 @@ class Key:
         return f"{self.namespace}/{self.name}"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Ref:
-    """Kind and name of a child, in the namespace of its ModelDeployment."""
+class Ref(NamedTuple):
+    """Kind and name of a child, in the namespace of its ModelDeployment. A tuple for the reason that `Key` is one."""
 
     kind: str
     name: str

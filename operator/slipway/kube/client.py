@@ -4,12 +4,13 @@ Every object that a write returns goes into the cache at once (read-your-writes)
 older state.
 """
 
-import json
 import random
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any, Protocol
+
+import orjson
 
 from slipway.api import KIND
 from slipway.domain import names
@@ -242,7 +243,7 @@ class Client:
                 yield "BOOKMARK", {"metadata": {"resourceVersion": known}}
                 continue
             try:
-                event = json.loads(line)
+                event = orjson.loads(line)
                 event_type, body = event["type"], event["object"]
                 if event_type != "ERROR":
                     body["metadata"]["resourceVersion"]  # every caller relies on it

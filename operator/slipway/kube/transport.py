@@ -1,11 +1,11 @@
 """Transport: the API server's address and credentials, and one HTTP request at a time, bounded, timed and counted.
 
-The only module that uses the Kubernetes client. Request and response bodies are plain JSON: the client's typed models cost
-ten times as much to decode.
+The only module that uses the Kubernetes client, for addresses, credentials and TLS. Requests go straight to aiohttp, on which
+that client builds: its typed models cost ten times as much to decode as plain JSON, and its way through four layers to
+`ClientSession.request` a tenth of a write.
 """
 
 import asyncio
-import json
 import os
 import random
 import re
@@ -18,9 +18,11 @@ from urllib.parse import urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
-from kubernetes.aio.client.api_client import ApiClient
+import orjson
 from kubernetes.aio.client.configuration import Configuration
+from kubernetes.aio.client.rest import RESTClientObject
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+from yarl import URL
 
 from slipway.kube.errors import (
     ApiError,
@@ -35,6 +37,9 @@ from slipway.kube.errors import (
 _RELOGIN_SECONDS = 10.0
 _CONNECT_SECONDS = 5.0
 _MESSAGE_LENGTH = 1000
+_BUFFER_BYTES = 2**21
+"""Read ahead of a watch; a line of it is an object of up to 1.5 MiB."""
+_HEADERS = {"Accept": "application/json", "User-Agent": "slipway-operator"}
 
 
 class Meter(Protocol):
@@ -85,14 +90,35 @@ class Request:
 
 @dataclass(slots=True)
 class _Session:
-    """One login: a client and the number of requests that use it.
+    """One login: its connections and the number of requests that use them.
 
     It is closed once it is retired and the last request has ended: a request whose session is closed would wait for ever.
     """
 
-    client: ApiClient
+    configuration: Configuration
+    http: aiohttp.ClientSession
     users: int = 0
     retired: bool = False
+
+    @classmethod
+    def open(cls, configuration: Configuration) -> "_Session":
+        context = RESTClientObject(configuration).ssl_context
+        # Unlimited: watches hold connections; requests have their own limit.
+        connector = aiohttp.TCPConnector(limit=0, ssl=context)
+        # The proxy is decided at login. Left to aiohttp, it is looked up in the environment before each request, in a thread.
+        http = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers=_HEADERS,
+            read_bufsize=_BUFFER_BYTES,
+            trust_env=False,
+        )
+        return cls(configuration, http)
+
+    async def authorization(self) -> str | None:
+        """Return the header's value; a token that is about to expire is read anew."""
+        found: str | None = await self.configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+        return found
 
     async def leave(self) -> None:
         self.users -= 1
@@ -100,7 +126,7 @@ class _Session:
 
     async def close_if_unused(self) -> None:
         if self.retired and self.users == 0:
-            await self.client.close()
+            await self.http.close()
 
 
 class Transport:
@@ -125,7 +151,6 @@ class Transport:
             ApiError: there are no credentials.
         """
         configuration = Configuration()
-        configuration.connection_pool_maxsize = 0  # unlimited: watches hold connections; requests have their own limit
         try:
             if not self._kubeconfig and "KUBERNETES_SERVICE_HOST" in os.environ:
                 load_incluster_config(client_configuration=configuration)
@@ -139,10 +164,7 @@ class Transport:
         except (ConfigException, OSError, ValueError) as error:
             raise ApiError(f"cannot log in to Kubernetes: {error}") from error
         configuration.proxy = configuration.proxy or _proxy(configuration.host)
-        # Otherwise aiohttp looks up a proxy in the environment before each request, in a thread: a tenth of a write's time.
-        configuration.client_session_kwargs = {"trust_env": False}
-        old, self._session = self._session, _Session(ApiClient(configuration))
-        self._session.client.user_agent = "slipway-operator"
+        old, self._session = self._session, _Session.open(configuration)
         self._logged_in = time.monotonic()
         if old is not None:
             old.retired = True
@@ -151,12 +173,12 @@ class Transport:
     async def close(self) -> None:
         """Close all connections."""
         if self._session is not None:
-            await self._session.client.close()
+            await self._session.http.close()
 
     async def credentials(self) -> Credentials:
         """Return what Kopf needs for its own session."""
-        configuration = self._current().client.configuration
-        key = await configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+        session = self._current()
+        configuration, key = session.configuration, await session.authorization()
         scheme, _, token = (key or "").partition(" ")
         return Credentials(
             server=configuration.host,
@@ -185,7 +207,7 @@ class Transport:
                 raise RetryableError("the lease ends too soon for a write")
             timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=min(_CONNECT_SECONDS, seconds))
             async with self._exchange(request, timeout) as response:
-                return json.loads(await response.read())
+                return orjson.loads(await response.read())
 
     async def stream(self, request: Request, idle: float) -> AsyncIterator[bytes]:
         """Send a watch request; yield an empty line when the server has accepted it, then its lines.
@@ -211,7 +233,7 @@ class Transport:
         session = self._current()
         session.users += 1
         try:
-            response = await self._open(session.client, request, limit)
+            response = await self._open(session, request, limit)
             code = str(response.status)
             if response.status >= 400:  # noqa: PLR2004 - HTTP
                 raise await self._error(request, response)
@@ -228,17 +250,27 @@ class Transport:
             await session.leave()
 
     @staticmethod
-    async def _open(client: ApiClient, request: Request, limit: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
-        headers = {"Accept": "application/json", "User-Agent": client.user_agent, "Content-Type": request.content_type}
-        token = await client.configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
-        if token:
+    async def _open(session: _Session, request: Request, limit: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
+        headers = {}
+        if token := await session.authorization():
             headers["Authorization"] = token
-        url = client.configuration.host + request.path
+        body = None
+        if request.body is not None:
+            headers["Content-Type"] = request.content_type
+            body = orjson.dumps(request.body)
+        address = session.configuration.host + request.path
         if request.query:
-            url += "?" + urlencode(request.query)
-        answer = await client.call_api(request.method, url, headers, request.body, _request_timeout=limit)
-        opened: aiohttp.ClientResponse = answer.response
-        return opened
+            address += "?" + urlencode(request.query)
+        return await session.http.request(
+            request.method,
+            URL(address, encoded=True),
+            data=body,
+            headers=headers,
+            timeout=limit,
+            allow_redirects=False,
+            proxy=session.configuration.proxy,
+            server_hostname=session.configuration.tls_server_name,
+        )
 
     async def _error(self, request: Request, response: aiohttp.ClientResponse) -> ApiError:
         text = (await response.read()).decode("utf-8", "replace")
@@ -273,7 +305,7 @@ def _proxy(server: str) -> str | None:
 
 def _message(text: str) -> str:
     try:
-        status = json.loads(text)
+        status = orjson.loads(text)
     except ValueError:
         return text.strip()
     return str(status.get("message") or "") if isinstance(status, dict) else text.strip()
