@@ -115,7 +115,8 @@ def test_bodies_that_are_plain(target: Target, encoding: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("encoding", "body"), [("gzip", BODY), ("br", b"\x8b\x00"), ("gzip, gzip", gzip.compress(gzip.compress(BODY, mtime=0), mtime=0))]
+    ("encoding", "body"),
+    [("gzip", BODY), ("br", b"\x8b\x00"), ("gzip, gzip", gzip.compress(gzip.compress(BODY, mtime=0), mtime=0))],
 )
 def test_bodies_that_are_not_what_they_say(target: Target, encoding: str, body: bytes) -> None:
     """Refused with 400; in which words differs."""
