@@ -22,6 +22,8 @@ _VALUES = {
 """The chart's value that sets them for all models."""
 _UNSET = re.compile(r"must specify [^;]*? for: ([^;\s]+)")
 """A ResourceQuota: `failed quota: NAME: must specify limits.cpu for: fetch,prober; requests.cpu for: prober`."""
+_NAMES_CONTAINER = re.compile(r"(?:the |(?:init )?container )(\S+) (?:exited with code|is not ready)")
+"""How a fault begins whose words name a container."""
 _OUT_OF_RANGE = re.compile(r"(minimum|maximum) \S+ usage per |max limit to request ratio per ")
 """A LimitRange: `minimum cpu usage per Container is 50m, but request is 10m`; it names no container."""
 
@@ -71,7 +73,9 @@ def pod_fault(given: StatusInput, pod: Pod) -> str:
 
 
 def _advice(given: StatusInput, pod: Pod) -> str | None:
-    logs = f"kubectl logs -n {given.key.namespace} {pod.name} -c {names.SERVER_CONTAINER}"
+    named = _NAMES_CONTAINER.match(pod.message)
+    container = named.group(1) if named else names.SERVER_CONTAINER
+    logs = f"kubectl logs -n {given.key.namespace} {pod.name} -c {container}"
     if pod.reason is Reason.GPU_UNAVAILABLE:
         return _gpu_advice(given, pod)
     found = {

@@ -294,6 +294,21 @@ def test_a_new_revision_fails_while_the_old_one_serves(reason: Reason, advice: s
 
 
 @pytest.mark.parametrize(
+    ("message", "container"),
+    [
+        ("the server exited with code 132", "server"),
+        ("the prober exited with code 1: Traceback", "prober"),
+        ("init container wait-for-vault exited with code 1", "wait-for-vault"),
+        ("no container is named here", "server"),
+    ],
+)
+def test_the_log_that_is_advised_is_that_of_the_container_that_failed(message: str, container: str) -> None:
+    pod = in_trouble(Reason.CRASH_LOOP, message, name="new", revision=2, restarts=2)
+    status = with_pods(rolling(), a_pod("old", 1), pod).write_status()
+    assert condition(status, "Ready")[2].endswith(f"(see kubectl logs -n team-a new -c {container} --previous)")
+
+
+@pytest.mark.parametrize(
     "reason", [Reason.UNSCHEDULABLE, Reason.GPU_UNAVAILABLE, Reason.FETCH_FAILED, Reason.UNHEALTHY]
 )
 def test_trouble_that_may_pass_does_not_end_the_rollout(reason: Reason) -> None:
