@@ -26,11 +26,12 @@ class ModelDeploymentFacts:
     """What is exported of one ModelDeployment.
 
     Attributes:
+        target_revision: the revision that `model_version` belongs to; after a rollback not the one that the spec asks for.
         revisions: update, current and target revision, as far as they exist.
         desired_replicas: None while an autoscaler owns the number.
     """
 
-    update_revision: str
+    target_revision: str
     model_version: str
     reason: str
     ready: bool
@@ -47,7 +48,7 @@ class ModelDeploymentFacts:
         conditions: dict[object, Manifest] = {item.get("type"): item for item in status.get("conditions", ())}
         ready, rolled_back = conditions.get("Ready", {}), conditions.get("RolledBack", {})
         return cls(
-            update_revision=str(status.get("updateRevision", "")),
+            target_revision=str(status.get("targetRevision") or ""),
             model_version=str(status.get("modelVersion", "")),
             reason=str(ready.get("reason", "")),
             ready=ready.get("status") == "True",
@@ -211,7 +212,7 @@ class Metrics:
 def _modeldeployment_families(facts: Mapping[Key, ModelDeploymentFacts]) -> Iterator[GaugeMetricFamily]:
     info = GaugeMetricFamily(
         "slipway_modeldeployment_info",
-        "1 for each ModelDeployment, with what it serves and the reason of its condition Ready.",
+        "1 for each ModelDeployment, with the target revision, the version that it serves, and the reason of condition Ready.",
         labels=[*_ONE, "revision", "model_version", "reason"],
     )
     ready = GaugeMetricFamily("slipway_modeldeployment_ready", "1 if condition Ready is True.", labels=_ONE)
@@ -230,7 +231,7 @@ def _modeldeployment_families(facts: Mapping[Key, ModelDeploymentFacts]) -> Iter
     )
     for key, known in facts.items():
         labels = [key.namespace, key.name]
-        info.add_metric([*labels, known.update_revision, known.model_version, known.reason], 1)
+        info.add_metric([*labels, known.target_revision, known.model_version, known.reason], 1)
         ready.add_metric(labels, known.ready)
         rolled_back.add_metric(labels, known.rolled_back)
         for which, number in known.revisions:
