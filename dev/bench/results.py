@@ -178,7 +178,8 @@ class Report:
                 "requests_each": creation.requests_each,
                 "writes_each": creation.requests.writes / creation.count,
                 "cpu_millis_each": creation.cpu_millis_middle,
-                "ratios": [run.ratio for run in creation.runs],
-                "cpu_millis": [run.cpu_millis_each for run in creation.runs],
             }
+            if creation.repeated:
+                into["derived"]["ratios"] = [run.ratio for run in creation.repeated]
+                into["derived"]["cpu_millis"] = [run.cpu_millis_each for run in creation.repeated]
         return document

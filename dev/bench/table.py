@@ -43,12 +43,12 @@ def _creations(creations: Sequence[Creation]) -> str:
         ("client alone: seconds, each run", *(" ".join(f"{r.seconds:.1f}" for r in c.baselines) for c in creations)),
         ("operator: seconds to all Ready", *(f"{c.run.seconds:.1f}" for c in creations)),
         ("  ratio", *("-" if c.ratio is None else f"{c.ratio:.2f} x" for c in creations)),
-        ("  ratio, each run", *(" ".join(f"{r.ratio:.2f}" for r in c.runs if r.ratio is not None) for c in creations)),
+        *_spread(creations, "ratio"),
         ("operator: requests per resource", *(f"{c.requests_each:.2f}" for c in creations)),
         ("  of them writes", *(f"{c.requests.writes / c.count:.2f}" for c in creations)),
         ("  refused, all together", *(str(c.requests.refused) for c in creations)),
         ("operator: CPU ms per resource", *(f"{c.cpu_millis_middle:.1f}" for c in creations)),
-        ("  each run", *(" ".join(f"{r.cpu_millis_each:.1f}" for r in c.runs) for c in creations)),
+        *_spread(creations, "cpu_millis_each"),
         ("operator: CPU s, of which start", *(_cpu(c) for c in creations)),
         ("operator: peak memory MiB (at start)", *(f"{c.peak_mib:.0f} ({c.start_mib:.0f})" for c in creations)),
         ("control plane: CPU s, client alone", *(_plane_alone(c) for c in creations)),
@@ -56,6 +56,14 @@ def _creations(creations: Sequence[Creation]) -> str:
         ("load average at the start of each run", *(_loads(c) for c in creations)),
     ]
     return grid(head, rows) if creations else ""
+
+
+def _spread(creations: Sequence[Creation], number: str) -> list[tuple[str, ...]]:
+    """Return a row with a number of each run, if a size was run several times."""
+    if not any(creation.repeated for creation in creations):
+        return []
+    each = (" ".join(f"{getattr(run, number) or 0:.2f}" for run in creation.runs) for creation in creations)
+    return [("  of each run, the median counts", *each)]
 
 
 def _cpu(creation: Creation) -> str:

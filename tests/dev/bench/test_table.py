@@ -5,7 +5,7 @@ import json
 import pytest
 
 from dev.bench.bars import evaluate
-from dev.bench.results import Returns
+from dev.bench.results import Creation, Returns, Run
 from dev.bench.table import grid, render
 from tests.dev.bench.reports import after, created, report
 
@@ -37,6 +37,21 @@ def test_numbers_stand_next_to_what_they_are_compared_with() -> None:
     assert row(text, "patch deployments ") == ["5.000", "5.000"]
     assert row(text, "deleted Deployment back") == ["0.120, 0.200"]
     assert row(text, "N=500: seconds to all Ready / baseline") == ["1.2 x", "<= 1.5 x", "pass (and <= 1.3)"]
+
+
+def test_of_several_runs_the_median_counts() -> None:
+    runs = [created(500, run=Run(seconds, 0.6, {}), cpu_seconds=cpu) for seconds, cpu in ((60, 6), (36, 9), (42, 7))]
+    found = report(Creation.middle(runs))
+    text = render(found, evaluate(found))
+    assert row(text, "  ratio") == ["1.40 x"]
+    assert row(text, "operator: CPU ms per resource") == ["14.0"]
+    assert [line.split("|")[2].strip() for line in text.splitlines() if "of each run, the" in line] == [
+        "2.00 1.20 1.40",
+        "12.00 18.00 14.00",
+    ]
+    assert row(text, "N=500: operator CPU per resource")[0] == "14 ms"
+    derived = found.to_json()["creations"][0]["derived"]
+    assert (derived["ratios"], derived["cpu_millis"]) == ([2.0, 1.2, 1.4], [12.0, 18.0, 14.0])
 
 
 def test_a_missed_bar_says_so() -> None:
