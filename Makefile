@@ -13,7 +13,7 @@ UV_VERSION := 0.13.9
 # Packages of the distribution are installed only where that needs no password.
 INSTALL_PACKAGES := $(if $(filter 0,$(shell id -u)),--install-packages)
 STAMP := $(VENV)/.installed
-UNIT_WORKERS ?= 4
+UNIT_WORKERS ?= 3
 # The local cluster that is meant: SLIPWAY_CLUSTER, as for the tests, or the one called slipway.
 NAMED := $(if $(SLIPWAY_CLUSTER),--name $(SLIPWAY_CLUSTER))
 STEP = @printf '\033[1m==> %s\033[0m\n'
