@@ -29,8 +29,7 @@ def test_a_server_of_a_private_authority(namespace: Kubectl, models: Path, tmp_p
     authority = pki.create_authority(tmp_path)
     host = f"{SERVER}.{namespace.namespace}"
     namespace.apply(secret(pki.issue(authority, tmp_path, SERVER, user=host, alt_names=[f"DNS:{host}"])))
-    namespace.apply(*archive_server.server(SERVER, certificate=CERTIFICATE))
-    namespace.run("wait", "--for=condition=Ready", f"pod/{SERVER}", "--timeout=240s", timeout=250)
+    archive_server.serve(namespace, SERVER, certificate=CERTIFICATE)
     archive_server.put_into(namespace, SERVER, models / "files" / "half_plus_two.tar.gz")
 
     namespace.apply(deployment("privately", f"https://{host}/half_plus_two.tar.gz"))

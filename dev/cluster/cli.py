@@ -46,14 +46,7 @@ def parser() -> argparse.ArgumentParser:
         return sub
 
     up = add("up", _up, "make the cluster, or repair it; quick when it runs already")
-    up.add_argument("--provider", choices=["auto", "kind", "local", "existing"], default="auto",
-                    help="auto: kind where a Docker daemon answers, local otherwise")  # fmt: skip
-    up.add_argument("--context", default="", help="use the cluster behind this context of your kubeconfig (existing)")
-    up.add_argument("--nodes", type=int, default=None,
-                    help="how many nodes a local cluster has; it can grow (default: as it was, 1 at first)")  # fmt: skip
-    up.add_argument("--no-metrics", dest="metrics", action="store_false",
-                    help="a local cluster comes up without metrics-server, which autoscaling reads, if that is not built yet")  # fmt: skip
-    up.add_argument("--install-packages", action="store_true", help="install missing Debian packages with apt-get")
+    _add_up_arguments(up)
     add("down", _down, "remove the cluster and everything it left on this machine")
     add("status", _status, "what the cluster is made of and how that is doing; status 1 unless all is well")
     load = add("load", _load, "make images available to pods")
@@ -77,6 +70,17 @@ def parser() -> argparse.ArgumentParser:
     inside.add_argument("--node", type=int, default=1, help="of which node (default: %(default)s)")
     inside.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND")
     return top
+
+
+def _add_up_arguments(up: argparse.ArgumentParser) -> None:
+    up.add_argument("--provider", choices=["auto", "kind", "local", "existing"], default="auto",
+                    help="auto: kind where a Docker daemon answers, local otherwise")  # fmt: skip
+    up.add_argument("--context", default="", help="use the cluster behind this context of your kubeconfig (existing)")
+    up.add_argument("--nodes", type=int, default=None,
+                    help="how many nodes a local cluster has; it can grow (default: as it was, 1 at first)")  # fmt: skip
+    up.add_argument("--no-metrics", dest="metrics", action="store_false",
+                    help="a local cluster comes up without metrics-server, which autoscaling reads, if that is not built yet")  # fmt: skip
+    up.add_argument("--install-packages", action="store_true", help="install missing Debian packages with apt-get")
 
 
 def _up(options: argparse.Namespace) -> int:

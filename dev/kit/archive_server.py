@@ -43,7 +43,7 @@ server.serve_forever()
 UNPACK = "import sys, tarfile; tarfile.open(fileobj=sys.stdin.buffer, mode='r|').extractall('/archives')"
 
 
-def server(name: str = NAME, *, node: str | None = None, certificate: str | None = None) -> tuple[Manifest, Manifest]:
+def server(name: str, *, node: str | None = None, certificate: str | None = None) -> tuple[Manifest, Manifest]:
     """Return the pod, for one node if that is named, and its Service; it speaks HTTPS with the certificate in a Secret."""
     pod = manifests.publisher(name)
     container = pod["spec"]["containers"][0]
@@ -73,10 +73,15 @@ def start(kubectl: Kubectl, files: Path, node: str | None = None) -> None:
     """Start the server, on one node if that is named, and give it all files of a folder; one that runs gets them too."""
     system = kubectl.within(NAMESPACE)
     system.apply(manifests.namespace(NAMESPACE))
-    output = system.apply(*server(node=node))
-    assert not output.warnings, output.warnings
-    system.run("wait", "--for=condition=Ready", f"pod/{NAME}", "--timeout=240s", timeout=250)
+    serve(system, NAME, node=node)
     put(kubectl, *sorted(files.iterdir()))
+
+
+def serve(kubectl: Kubectl, name: str, *, node: str | None = None, certificate: str | None = None) -> None:
+    """Start a server without files in this namespace, as `server` describes it, and wait until it is Ready."""
+    output = kubectl.apply(*server(name, node=node, certificate=certificate))
+    assert not output.warnings, output.warnings
+    kubectl.run("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=240s", timeout=250)
 
 
 def put(kubectl: Kubectl, *files: Path) -> None:

@@ -1,8 +1,6 @@
 """A real Prometheus on loopback: the one in PATH, or Debian's, unpacked into the cache without being installed."""
 
-import fcntl
 import json
-import os
 import shutil
 import subprocess
 import tempfile
@@ -18,9 +16,11 @@ from typing import Any
 import yaml
 
 from dev.cluster.controlplane import free_ports
+from dev.cluster.nodes.packages import APT_LOCK
 from dev.cluster.paths import cache_dir
 from dev.errors import DevError
 from dev.kit.eventually import eventually
+from dev.kit.locks import locked
 from dev.shell import find, run
 
 _SECONDS = 300
@@ -37,9 +37,7 @@ def program(name: str = "prometheus") -> Path:
         return Path(installed)
     folder = cache_dir() / "debian" / _PACKAGE
     unpacked = folder / "usr" / "bin" / name
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_name(f".{_PACKAGE}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(folder.with_name(f".{_PACKAGE}.lock")):
         if not unpacked.exists():
             _unpack(folder)
     return unpacked
@@ -55,7 +53,7 @@ def _unpack(folder: Path) -> None:
         try:
             run(["apt-get", "download", _PACKAGE], cwd=place, timeout=_SECONDS)
         except DevError:  # without lists of packages, as in a fresh container
-            run(["apt-get", "update"], timeout=_SECONDS)
+            run(["flock", APT_LOCK, "apt-get", "update"], timeout=_SECONDS)
             run(["apt-get", "download", _PACKAGE], cwd=place, timeout=_SECONDS)
         [package] = place.glob("*.deb")
         run(["dpkg-deb", "--extract", package, place / "root"], timeout=_SECONDS)
@@ -117,7 +115,7 @@ def running(scrapes: Sequence[Mapping[str, Any]], folder: Path, interval: str = 
     argv = [str(program()), f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}"]
     argv += [f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn"]
     with (folder / "prometheus.log").open("w") as log:
-        process = subprocess.Popen(argv, stdout=log, stderr=log, env=os.environ)
+        process = subprocess.Popen(argv, stdout=log, stderr=log)
     try:
         server = Prometheus(f"http://127.0.0.1:{port}")
         eventually(lambda: _answers(server, process, folder), "Prometheus answers")

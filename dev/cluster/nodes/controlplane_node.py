@@ -116,7 +116,7 @@ class ControlPlaneNode(Node):
         return [*self.control_plane(), self.runtime(), *self.controllers(), *self.agents(), *self.services()]
 
     def _metrics_server(self) -> list[str]:
-        config, serving = self.config("metrics-server"), self._pair("metrics-server")
+        config, serving = self.config(METRICS), self._pair(METRICS)
         return [
             str(self.programs[METRICS]),
             f"--kubeconfig={config}",
@@ -145,7 +145,7 @@ class ControlPlaneNode(Node):
         pki.issue(authority, folder, "kubelet-client", user="kube-apiserver-kubelet-client", groups=masters)
         pki.issue(authority, folder, "admin", user="kubernetes-admin", groups=masters)
         metrics_names = ["DNS:metrics-server.kube-system.svc", address]
-        pki.issue(authority, folder, "metrics-server", user="metrics-server", alt_names=metrics_names)
+        pki.issue(authority, folder, METRICS, user=METRICS, alt_names=metrics_names)
         pki.issue(front, folder, "front-proxy-client", user="front-proxy-client")
 
     def _settings(self) -> None:

@@ -81,7 +81,7 @@ class Rules:
 def _without_nul(value: Any) -> Any:
     """Return a JSON value in which U+0001 stands for NUL: no rule tells them apart, and cel-expr-python ends a text at NUL."""
     if isinstance(value, str):
-        return value.replace("\0", "\x01") if "\0" in value else value
+        return value.replace("\0", "\x01")
     if isinstance(value, list):
         return [_without_nul(item) for item in value]
     if isinstance(value, dict):

@@ -38,7 +38,7 @@ def unresolved(state: State, revision: Revision) -> bool:
 
 
 def starts_with_one(state: State, spec: ModelDeploymentSpec) -> bool:
-    """Return whether a Deployment with an unresolved revision has one pod for now, although more are desired.
+    """Return whether a Deployment is held at one pod until its revision is resolved, although more are desired.
 
     Only if it is new, or never had more: no pod is ever removed for it.
     """

@@ -242,18 +242,7 @@ class Client:
             if (known := self._applied_version(line)) is not None:
                 yield "BOOKMARK", {"metadata": {"resourceVersion": known}}
                 continue
-            try:
-                event = orjson.loads(line)
-                event_type, body = event["type"], event["object"]
-                if event_type != "ERROR":
-                    body["metadata"]["resourceVersion"]  # every caller relies on it
-            except (ValueError, KeyError, TypeError) as error:
-                raise RetryableError(f"watch {found.plural}: not an event: {line[:200]!r}") from error
-            if event_type == "ERROR":
-                if body.get("code") == _EXPIRED:
-                    raise ResourceExpiredError(str(body.get("message")))
-                raise RetryableError(f"watch {found.plural}: {body.get('message') or body}")
-            yield event_type, body
+            yield _event(line, found.plural)
 
     def _applied_version(self, line: bytes) -> str | None:
         """Return the version in an event if an apply of this process created it, else None.
@@ -301,6 +290,27 @@ class Client:
         request = Request(verb, counted, method, path, query, body, content_type, self._fence.remaining)
         response: Manifest = await self._transport.send(request)
         return response
+
+
+def _event(line: bytes, plural: str) -> tuple[str, Manifest]:
+    """Return event type and object of a line of a watch.
+
+    Raises:
+        ResourceExpiredError: the server says so.
+        RetryableError: it is another error of the server, or no event.
+    """
+    try:
+        event = orjson.loads(line)
+        event_type, body = event["type"], event["object"]
+        if event_type != "ERROR":
+            body["metadata"]["resourceVersion"]  # every caller relies on it
+    except (ValueError, KeyError, TypeError) as error:
+        raise RetryableError(f"watch {plural}: not an event: {line[:200]!r}") from error
+    if event_type == "ERROR":
+        if body.get("code") == _EXPIRED:
+            raise ResourceExpiredError(str(body.get("message")))
+        raise RetryableError(f"watch {plural}: {body.get('message') or body}")
+    return event_type, body
 
 
 def _bounded(request: Request, within: float | None) -> Request:

@@ -1,4 +1,7 @@
-"""What can go wrong with an API request, in the ways that callers treat differently."""
+"""What can go wrong with an API request, in the ways that callers treat differently, and which response means what."""
+
+import re
+from collections.abc import Callable, Mapping
 
 
 class ApiError(Exception):
@@ -32,3 +35,32 @@ class RetryableError(ApiError):
 
 class ResourceExpiredError(ApiError):
     """HTTP 410: the resourceVersion of a watch, or the continue token of a list, is too old: list again."""
+
+
+_BY_STATUS: Mapping[int, Callable[[str], ApiError]] = {
+    404: NotFoundError,
+    409: ConflictError,
+    410: ResourceExpiredError,
+}
+_TRANSIENT = frozenset({408, 425, 429})
+_MALFORMED = ("failed to create typed patch object", "failed to convert new object")
+"""Messages of server-side apply, with a 500, for a body that does not fit the schema: retrying is useless."""
+_NAMESPACE_ENDS = re.compile(r'because it is being terminated|^namespaces "[^"]*" not found')
+
+
+def classify(status: int, message: str, requested: str, retry_after: float) -> ApiError:
+    """Return the error that a response is.
+
+    Args:
+        status: HTTP status, 400 or above.
+        message: the server's.
+        requested: verb and resource of the request.
+        retry_after: seconds in the Retry-After header; 0 without it.
+    """
+    if status in {403, 404} and _NAMESPACE_ENDS.search(message):
+        return NamespaceEndsError(message)
+    if status in _BY_STATUS:
+        return _BY_STATUS[status](message)
+    if status in _TRANSIENT or (status >= 500 and not message.startswith(_MALFORMED)):  # noqa: PLR2004 - HTTP
+        return RetryableError(f"{requested}: {message}", retry_after)
+    return RejectedError(message)

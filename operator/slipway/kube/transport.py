@@ -1,14 +1,12 @@
 """Transport: the API server's address and credentials, and one HTTP request at a time, bounded, timed and counted.
 
 The only module that uses the Kubernetes client, for addresses, credentials and TLS. Requests go straight to aiohttp, on which
-that client builds: its typed models cost ten times as much to decode as plain JSON, and its way through four layers to
-`ClientSession.request` a tenth of a write.
+that client builds: its typed models cost ten times as much to decode as plain JSON.
 """
 
 import asyncio
 import os
 import random
-import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, nullcontext
@@ -24,15 +22,7 @@ from kubernetes.aio.client.rest import RESTClientObject
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 from yarl import URL
 
-from slipway.kube.errors import (
-    ApiError,
-    ConflictError,
-    NamespaceEndsError,
-    NotFoundError,
-    RejectedError,
-    ResourceExpiredError,
-    RetryableError,
-)
+from slipway.kube.errors import ApiError, RetryableError, classify
 
 _RELOGIN_SECONDS = 10.0
 _CONNECT_SECONDS = 5.0
@@ -281,7 +271,7 @@ class Transport:
         retry_after = _seconds(response.headers.get("Retry-After"))
         if response.status == 429 and retry_after:  # noqa: PLR2004 - HTTP
             self._paused_until = max(self._paused_until, time.monotonic() + retry_after)
-        return _classify(response.status, f"{message[:_MESSAGE_LENGTH]}", retry_after, request)
+        return classify(response.status, message[:_MESSAGE_LENGTH], f"{request.verb} {request.resource}", retry_after)
 
     async def refresh(self) -> None:
         """Log in again because the server rejected the credentials, but not more often than every few seconds."""
@@ -316,26 +306,3 @@ def _seconds(header: str | None) -> float:
         return min(60.0, max(0.0, float(header or 0)))
     except ValueError:
         return 1.0  # an HTTP date: the API server sends seconds, a proxy may not
-
-
-_BY_STATUS: Mapping[int, Callable[[str], ApiError]] = {
-    404: NotFoundError,
-    409: ConflictError,
-    410: ResourceExpiredError,
-}
-_TRANSIENT = frozenset({408, 425, 429})
-_MALFORMED = ("failed to create typed patch object", "failed to convert new object")
-"""Messages of server-side apply, with a 500, for a body that does not fit the schema: retrying is useless."""
-
-
-_NAMESPACE_ENDS = re.compile(r'because it is being terminated|^namespaces "[^"]*" not found')
-
-
-def _classify(status: int, message: str, retry_after: float, request: Request) -> ApiError:
-    if status in {403, 404} and _NAMESPACE_ENDS.search(message):
-        return NamespaceEndsError(message)
-    if status in _BY_STATUS:
-        return _BY_STATUS[status](message)
-    if status in _TRANSIENT or (status >= 500 and not message.startswith(_MALFORMED)):  # noqa: PLR2004 - HTTP
-        return RetryableError(f"{request.verb} {request.resource}: {message}", retry_after)
-    return RejectedError(message)

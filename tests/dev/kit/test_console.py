@@ -8,6 +8,7 @@ import pytest
 
 from dev.errors import DevError
 from dev.kit.console import INDENT, Console, beginning, show
+from dev.kit.eventually import eventually
 
 LINES = 5000
 """More than a pipe holds."""
@@ -29,8 +30,7 @@ def test_a_command_in_the_background_does_not_wait_for_its_reader(tmp_path: Path
     script = f"import sys; [print('line', n, file=sys.stderr) for n in range({LINES})]; open({str(end)!r}, 'w').close()"
     console = Console(io.StringIO())
     with beginning(_python(script)) as finish:
-        while not end.exists():
-            pass
+        eventually(end.exists, "the command has said all of it")
         assert console.stream.getvalue() == ""  # type: ignore[attr-defined]
         finish(console)
     assert console.stream.getvalue().count("line") == LINES  # type: ignore[attr-defined]
@@ -42,14 +42,14 @@ def test_a_failure_is_raised_with_the_command() -> None:
 
 
 def test_a_command_does_not_outlive_who_began_it(tmp_path: Path) -> None:
-    script = f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+    pid = tmp_path / "pid"
+    script = f"import os, pathlib, signal; pathlib.Path({str(pid)!r}).write_text(str(os.getpid())); signal.pause()"
 
     def fail() -> None:
         with beginning(_python(script)):
-            while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
-                pass
+            eventually(lambda: pid.exists() and pid.read_text(), "the command runs")
             raise DevError("the cluster does not come up")
 
     with pytest.raises(DevError, match="does not come up"):
         fail()
-    assert not Path("/proc", (tmp_path / "pid").read_text()).exists()
+    assert not Path("/proc", pid.read_text()).exists()

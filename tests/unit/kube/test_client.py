@@ -19,7 +19,8 @@ from slipway.kube import (
     RetryableError,
     Transport,
 )
-from slipway.kube.transport import Request, _classify
+from slipway.kube.errors import classify
+from slipway.kube.transport import Request
 from slipway.status.pod import project
 
 KEY = Key("ns", "digits")
@@ -229,7 +230,7 @@ async def test_a_status_for_another_object_is_not_written(message: str, error: t
     ],
 )
 def test_every_http_status_has_its_error(status: int, error: type[ApiError]) -> None:
-    found = _classify(status, "text", 3.0, Request("apply", "services", "PATCH", "/"))
+    found = classify(status, "text", "apply services", 3.0)
     assert type(found) is error
     assert "text" in str(found)
     if isinstance(found, RetryableError):
@@ -245,7 +246,7 @@ def test_every_http_status_has_its_error(status: int, error: type[ApiError]) -> 
     ],
 )
 def test_a_malformed_body_is_rejected_whatever_the_http_status(message: str) -> None:
-    assert type(_classify(500, message, 1.0, Request("apply", "deployments", "PATCH", "/"))) is RejectedError
+    assert type(classify(500, message, "apply deployments", 1.0)) is RejectedError
 
 
 async def test_without_a_lease_nothing_is_sent() -> None:
